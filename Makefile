@@ -92,7 +92,7 @@ PIP_COMPILE = CUSTOM_COMPILE_COMMAND="make requirements" $(PY) -m piptools compi
 
 requirements: $(DEV_STAMP)  ## pin the packages anew after a change of pyproject.toml
 	$(PIP_COMPILE) --output-file=requirements/run.txt requirements/build.in pyproject.toml
-	$(PIP_COMPILE) --output-file=requirements/dev.txt --constraint=requirements/run.txt --group=dev \
+	$(PIP_COMPILE) --output-file=requirements/dev.txt --constraint=requirements/run.txt --extra=dev \
 	  requirements/build.in pyproject.toml
 
 clean:  ## remove what the targets above made
