@@ -1,0 +1,26 @@
+"""What every test shares: Hypothesis profiles, and skipping what this machine cannot run."""
+
+import os
+import shutil
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Shared machines stall: a deadline would fail tests for their neighbours' load. pytest-timeout bounds them instead.
+settings.register_profile("dev", deadline=None)
+# The same examples in every run, so that a red CI run can be repeated; `print_blob` adds the line that repeats it.
+settings.register_profile(
+    "ci", deadline=None, derandomize=True, database=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("thorough", deadline=None, max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests marked `gpu` where no NVIDIA driver is installed."""
+    if shutil.which("nvidia-smi"):
+        return
+    skip = pytest.mark.skip(reason="needs an NVIDIA accelerator; nvidia-smi was not found")
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(skip)
