@@ -1,0 +1,207 @@
+"""The asyncio client: streams, whole recordings, the list of models.
+
+    async with AsyncClient("127.0.0.1:8001") as client:
+        async for update in client.stream("speech.wav", Config(word_times=True)):
+            if isinstance(update, StreamResult) and update.is_final:
+                print(update.text)
+
+`client/sync.py` has the same for programs without an event loop.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+import grpc
+
+from client import results
+from client.config import Config, recognition_config, streaming_request
+from client.connection import (
+    DEFAULT_ADDRESS,
+    Deadline,
+    Keepalive,
+    Metadata,
+    Retry,
+    Tls,
+    channel_options,
+    wait_before_retry,
+)
+from client.packets import AsyncAudio, AsyncReplay, Packet, async_packets
+from protos import recognizer_pb2 as pb
+from protos import recognizer_pb2_grpc
+
+_StreamCall: TypeAlias = "grpc.aio.StreamStreamCall[pb.StreamingRecognizeRequest, pb.StreamingRecognizeResponse]"
+
+
+class AsyncClient:
+    """A connection to one server, for any number of calls at once; close it, or use it in `async with`.
+
+    `timeout` (seconds) is the default for each call with all its attempts; `metadata` goes with every call. A call
+    that ends with UNAVAILABLE is made again by the rule of `retry` while the server has not answered anything.
+    Failed calls raise CallFailed. Make it where an event loop runs.
+    """
+
+    def __init__(
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        tls: Tls | None = None,
+        metadata: Metadata = (),
+        timeout: float | None = None,
+        retry: Retry | None = None,
+        keepalive: Keepalive | None = None,
+    ) -> None:
+        options = channel_options(tls, keepalive)
+        if tls:
+            self._channel = grpc.aio.secure_channel(address, tls.credentials(), options)
+        else:
+            self._channel = grpc.aio.insecure_channel(address, options)
+        stub: Any = recognizer_pb2_grpc.RecognizerStub
+        self._stub = stub(self._channel)
+        self._metadata = tuple(metadata)
+        self._timeout = timeout
+        self._retry = retry or Retry()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Cancel the calls that run and close the connection."""
+        await self._channel.close()
+
+    async def stream(
+        self,
+        audio: AsyncAudio,
+        config: Config | None = None,
+        *,
+        timeout: float | None = None,
+        metadata: Metadata = (),
+    ) -> AsyncGenerator[results.Update, None]:
+        """Send `audio` as it comes and yield results and events as they come.
+
+        `audio` is a path, bytes, or an iterable of packets (sync ones are read on a thread); a Config among the
+        packets changes what may change in mid-stream. Closing the generator (leave it by `contextlib.aclosing`) or
+        cancelling the task cancels the call. Raises CallFailed, and whatever `audio` raises.
+        """
+        deadline = self._deadline(timeout)
+        first = streaming_request(config or Config())
+        async with aclosing(AsyncReplay(async_packets(audio))) as source:
+            for delay in self._retry.delays():
+                call = self._stub.StreamingRecognize(timeout=deadline.left(), metadata=self._join(metadata))
+                try:
+                    async for response in _answers(call, first, source):
+                        for update in results.from_response(response):
+                            yield update
+                    return
+                except grpc.aio.AioRpcError as error:
+                    wait_s = wait_before_retry(error, delay, deadline, can_repeat=source.can_repeat)
+                await asyncio.sleep(wait_s)
+
+    async def recognize(
+        self,
+        audio: bytes | str | Path,
+        config: Config | None = None,
+        *,
+        timeout: float | None = None,
+        metadata: Metadata = (),
+    ) -> results.Transcript:
+        """Recognise a whole recording, given as bytes or as the path of a file. Raises CallFailed, OSError."""
+        content = audio if isinstance(audio, bytes) else await asyncio.to_thread(Path(audio).read_bytes)
+        request = pb.RecognizeRequest(config=recognition_config(config or Config()), audio=content)
+        response = await self._call(self._stub.Recognize, request, timeout, metadata)
+        return results.from_recognize_response(response)
+
+    async def models(self, *, timeout: float | None = None, metadata: Metadata = ()) -> tuple[results.Model, ...]:
+        """List the server's models. Raises CallFailed."""
+        response = await self._call(self._stub.ListModels, pb.ListModelsRequest(), timeout, metadata)
+        return tuple(results.from_model_info(info) for info in response.models)
+
+    async def _call(
+        self, method: Callable[..., Awaitable[Any]], request: object, timeout: float | None, metadata: Metadata
+    ) -> Any:
+        """Make a unary call, again after UNAVAILABLE: nothing of a unary call is answered before all of it."""
+        deadline = self._deadline(timeout)
+        for delay in self._retry.delays():
+            try:
+                return await method(request, timeout=deadline.left(), metadata=self._join(metadata))
+            except grpc.aio.AioRpcError as error:
+                wait_s = wait_before_retry(error, delay, deadline, can_repeat=True)
+            await asyncio.sleep(wait_s)
+        raise AssertionError("the last attempt either returns or raises")
+
+    def _deadline(self, timeout: float | None) -> Deadline:
+        return Deadline(self._timeout if timeout is None else timeout)
+
+    def _join(self, metadata: Metadata) -> tuple[tuple[str, str | bytes], ...]:
+        return (*self._metadata, *metadata)
+
+
+async def _answers(
+    call: _StreamCall, first: pb.StreamingRecognizeRequest, source: AsyncReplay
+) -> AsyncIterator[pb.StreamingRecognizeResponse]:
+    """Yield the answers of one attempt while a task of its own sends the audio."""
+    async with _sending(call, first, source):
+        try:
+            async for response in call:
+                source.accepted()
+                yield response
+            # A stream may end well although the client cancelled it: the source's own error comes first.
+            if source.failure is not None:
+                raise source.failure
+        except asyncio.CancelledError:
+            if source.failure is not None:
+                raise source.failure from None
+            raise
+
+
+@asynccontextmanager
+async def _sending(
+    call: _StreamCall, first: pb.StreamingRecognizeRequest, source: AsyncReplay
+) -> AsyncIterator[None]:
+    """Send in the background; on leaving, neither the call nor the sender goes on."""
+    sender = asyncio.create_task(_send(call, first, source), name="chorus-send-audio")
+    try:
+        yield
+    finally:
+        call.cancel()
+        sender.cancel()
+        await asyncio.wait([sender])
+
+
+async def _send(call: _StreamCall, first: pb.StreamingRecognizeRequest, source: AsyncReplay) -> None:
+    """Send the settings and the audio. A failed source cancels the call; a finished call ends the sending."""
+    # grpc.aio reports a call that ended to its writer, too; the reader tells the story.
+    with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        await call.write(first)
+        try:
+            async with aclosing(_requests(source)) as requests:
+                async for request in requests:
+                    await call.write(request)
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            raise
+        except Exception as error:
+            source.failure = error
+            call.cancel()
+            return
+        await call.done_writing()
+
+
+async def _requests(source: AsyncReplay) -> AsyncGenerator[pb.StreamingRecognizeRequest, None]:
+    async with aclosing(source.attempt()) as packets:
+        async for packet in packets:
+            yield request_for(packet)
+
+
+def request_for(packet: Packet) -> pb.StreamingRecognizeRequest:
+    """Make the message that carries `packet`."""
+    if isinstance(packet, Config):
+        return streaming_request(packet)
+    return pb.StreamingRecognizeRequest(audio_content=packet)

@@ -1,0 +1,150 @@
+"""What a caller may ask of a recognition, and the messages that ask for it. Proto types stay in this package."""
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from protos import recognizer_pb2 as pb
+from speech.errors import BadOption
+
+Method: TypeAlias = Literal["ctc_greedy", "ctc_prefix_beam", "attention_rescoring"]
+EncodingName: TypeAlias = Literal["auto", "linear16", "float32", "mulaw", "alaw", "wav", "flac", "ogg", "mp3"]
+
+_ENCODINGS = {
+    "auto": pb.ENCODING_UNSPECIFIED,
+    "linear16": pb.LINEAR16,
+    "float32": pb.FLOAT32,
+    "mulaw": pb.MULAW,
+    "alaw": pb.ALAW,
+    "wav": pb.WAV,
+    "flac": pb.FLAC,
+    "ogg": pb.OGG,
+    "mp3": pb.MP3,
+}
+_METHODS = {
+    None: pb.DECODING_METHOD_UNSPECIFIED,
+    "ctc_greedy": pb.CTC_GREEDY,
+    "ctc_prefix_beam": pb.CTC_PREFIX_BEAM,
+    "attention_rescoring": pb.ATTENTION_RESCORING,
+}
+METHOD_NAMES = {number: name for name, number in _METHODS.items() if name is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointRule:
+    """All three conditions together end a segment; times in milliseconds."""
+
+    min_trailing_silence_ms: int = 0
+    min_utterance_ms: int = 0
+    must_contain_text: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpointing:
+    """Rules that end segments; a rule left None keeps the server's default."""
+
+    disabled: bool = False
+    rule1: EndpointRule | None = None
+    rule2: EndpointRule | None = None
+    rule3: EndpointRule | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoding:
+    """Search parameters; None leaves the choice to the server."""
+
+    method: Method | None = None
+    beam_size: int | None = None
+    top_k: int | None = None
+    cutoff_probability: float | None = None
+    blank_penalty: float | None = None
+    ctc_weight: float | None = None
+    reverse_weight: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """One recognition's settings.
+
+    Audio with a header (WAV, FLAC, Ogg, MP3) needs no `encoding`, `sample_rate` or `channels`; the headerless
+    encodings need `sample_rate` in hertz. `interim_results` and `single_utterance` matter to streams only.
+    """
+
+    encoding: EncodingName = "auto"
+    sample_rate: int = 0
+    channels: int = 0
+    model: str = ""
+    language: str = ""
+    max_alternatives: int = 1
+    word_times: bool = False
+    token_times: bool = False
+    interim_results: bool = True
+    single_utterance: bool = False
+    decoding: Decoding = field(default_factory=Decoding)
+    endpointing: Endpointing | None = None
+
+
+def recognition_config(config: Config) -> pb.RecognitionConfig:
+    """Build the message both kinds of call carry. Raises BadOption for an unknown encoding or method."""
+    return pb.RecognitionConfig(
+        encoding=_encoding(config.encoding),
+        sample_rate_hertz=config.sample_rate,
+        language_code=config.language,
+        max_alternatives=config.max_alternatives,
+        audio_channel_count=config.channels,
+        enable_word_time_offsets=config.word_times,
+        enable_token_time_offsets=config.token_times,
+        model=config.model,
+        endpointing_config=_endpointing(config.endpointing),
+        decoding=_decoding(config.decoding),
+    )
+
+
+def streaming_request(config: Config) -> pb.StreamingRecognizeRequest:
+    """Build the first message of a stream, or a later one that changes what may change."""
+    streaming = pb.StreamingRecognitionConfig(
+        config=recognition_config(config),
+        interim_results=config.interim_results,
+        single_utterance=config.single_utterance,
+    )
+    return pb.StreamingRecognizeRequest(streaming_config=streaming)
+
+
+def _decoding(decoding: Decoding) -> pb.DecodingConfig:
+    if decoding.method not in _METHODS:
+        raise BadOption(f"unknown method {decoding.method!r}: known are {', '.join(METHOD_NAMES.values())}")
+    return pb.DecodingConfig(
+        method=_METHODS[decoding.method],
+        beam_size=decoding.beam_size or 0,
+        top_k=decoding.top_k or 0,
+        cutoff_probability=decoding.cutoff_probability or 0.0,
+        blank_penalty=decoding.blank_penalty or 0.0,
+        ctc_weight=decoding.ctc_weight,
+        reverse_weight=decoding.reverse_weight,
+    )
+
+
+def _encoding(name: str) -> pb.AudioEncoding.ValueType:
+    if name not in _ENCODINGS:
+        raise BadOption(f"unknown encoding {name!r}: known are {', '.join(_ENCODINGS)}")
+    return _ENCODINGS[name]
+
+
+def _endpointing(endpointing: Endpointing | None) -> pb.EndpointingConfig | None:
+    if endpointing is None:
+        return None
+    return pb.EndpointingConfig(
+        disabled=endpointing.disabled,
+        rule1=_rule(endpointing.rule1),
+        rule2=_rule(endpointing.rule2),
+        rule3=_rule(endpointing.rule3),
+    )
+
+
+def _rule(rule: EndpointRule | None) -> pb.EndpointRule | None:
+    if rule is None:
+        return None
+    return pb.EndpointRule(
+        min_trailing_silence_ms=rule.min_trailing_silence_ms,
+        min_utterance_ms=rule.min_utterance_ms,
+        must_contain_text=rule.must_contain_text,
+    )

@@ -1,0 +1,163 @@
+"""The client for programs without an event loop, over gRPC's own sync API; its methods may be called from any thread.
+
+    with Client("127.0.0.1:8001") as client:
+        for update in client.stream(microphone(), MICROPHONE_CONFIG):
+            print(update)
+"""
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+
+from client import results
+from client.client import request_for
+from client.config import Config, recognition_config, streaming_request
+from client.connection import (
+    DEFAULT_ADDRESS,
+    Deadline,
+    Keepalive,
+    Metadata,
+    Retry,
+    Tls,
+    channel_options,
+    wait_before_retry,
+)
+from client.packets import Audio, Replay, packets
+from protos import recognizer_pb2 as pb
+from protos import recognizer_pb2_grpc
+
+
+class Client:
+    """A connection to one server, for any number of calls and threads at once; close it, or use it in `with`.
+
+    Arguments, retries and errors are those of AsyncClient.
+    """
+
+    def __init__(
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        tls: Tls | None = None,
+        metadata: Metadata = (),
+        timeout: float | None = None,
+        retry: Retry | None = None,
+        keepalive: Keepalive | None = None,
+    ) -> None:
+        options = channel_options(tls, keepalive)
+        if tls:
+            self._channel = grpc.secure_channel(address, tls.credentials(), options)
+        else:
+            self._channel = grpc.insecure_channel(address, options)
+        stub: Any = recognizer_pb2_grpc.RecognizerStub
+        self._stub = stub(self._channel)
+        self._metadata = tuple(metadata)
+        self._timeout = timeout
+        self._retry = retry or Retry()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Cancel the calls that run, in other threads too, and close the connection."""
+        self._channel.close()
+
+    def stream(
+        self,
+        audio: Audio,
+        config: Config | None = None,
+        *,
+        timeout: float | None = None,
+        metadata: Metadata = (),
+    ) -> Generator[results.Update, None, None]:
+        """Send `audio` as it comes and yield results and events as they come; leaving the loop cancels the call.
+
+        `audio` is a path, bytes, or an iterable of packets, which gRPC reads on a thread of its own. Raises
+        CallFailed, and whatever `audio` raises.
+        """
+        deadline = self._deadline(timeout)
+        first = streaming_request(config or Config())
+        source = Replay(packets(audio))
+        for delay in self._retry.delays():
+            try:
+                yield from self._attempt(first, source, deadline, metadata)
+                return
+            except grpc.RpcError as error:
+                if source.failure is not None:
+                    raise source.failure from None
+                wait_s = wait_before_retry(error, delay, deadline, can_repeat=source.can_repeat)
+            time.sleep(wait_s)
+
+    def recognize(
+        self,
+        audio: bytes | str | Path,
+        config: Config | None = None,
+        *,
+        timeout: float | None = None,
+        metadata: Metadata = (),
+    ) -> results.Transcript:
+        """Recognise a whole recording, given as bytes or as the path of a file. Raises CallFailed, OSError."""
+        content = audio if isinstance(audio, bytes) else Path(audio).read_bytes()
+        request = pb.RecognizeRequest(config=recognition_config(config or Config()), audio=content)
+        return results.from_recognize_response(self._call(self._stub.Recognize, request, timeout, metadata))
+
+    def models(self, *, timeout: float | None = None, metadata: Metadata = ()) -> tuple[results.Model, ...]:
+        """List the server's models. Raises CallFailed."""
+        response = self._call(self._stub.ListModels, pb.ListModelsRequest(), timeout, metadata)
+        return tuple(results.from_model_info(info) for info in response.models)
+
+    def _attempt(
+        self, first: pb.StreamingRecognizeRequest, source: Replay, deadline: Deadline, metadata: Metadata
+    ) -> Iterator[results.Update]:
+        requests = _requests(first, source)
+        call = self._stub.StreamingRecognize(requests, timeout=deadline.left(), metadata=self._join(metadata))
+        try:
+            for response in call:
+                source.accepted()
+                yield from results.from_response(response)
+        finally:
+            call.cancel()
+        if source.failure is not None:
+            raise source.failure
+
+    def _call(
+        self, method: Callable[..., Any], request: object, timeout: float | None, metadata: Metadata
+    ) -> Any:
+        deadline = self._deadline(timeout)
+        for delay in self._retry.delays():
+            try:
+                return method(request, timeout=deadline.left(), metadata=self._join(metadata))
+            except grpc.RpcError as error:
+                wait_s = wait_before_retry(error, delay, deadline, can_repeat=True)
+            time.sleep(wait_s)
+        raise AssertionError("the last attempt either returns or raises")
+
+    def _deadline(self, timeout: float | None) -> Deadline:
+        return Deadline(self._timeout if timeout is None else timeout)
+
+    def _join(self, metadata: Metadata) -> tuple[tuple[str, str | bytes], ...]:
+        return (*self._metadata, *metadata)
+
+
+def _requests(first: pb.StreamingRecognizeRequest, source: Replay) -> Iterator[pb.StreamingRecognizeRequest]:
+    """Give one attempt's messages. Runs on gRPC's thread."""
+    yield first
+    try:
+        for packet in source.attempt():
+            yield request_for(packet)
+    except Exception as error:
+        source.failure = error
+        # Raised on, it would be logged by gRPC and hidden from the caller; see the end of `_attempt` for ours.
+        raise _SourceFailed from None
+
+
+class _SourceFailed(Exception):
+    """Makes gRPC end the call; the caller gets the source's own error."""
