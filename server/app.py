@@ -1,0 +1,165 @@
+"""Builds everything in order, runs it, and takes it down in the reverse order."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from types import FrameType
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import start_http_server
+
+from protos import recognizer_pb2 as pb
+from protos import recognizer_pb2_grpc as rpc
+from server.config import Config
+from server.errors import StartFailed
+from server.loop_lag import watch_loop_lag
+from server.metrics import Metrics
+from server.models import Models, load_models, usable_cores
+from server.offline import OfflineRecognizer
+from server.servicer import RecognizerServicer
+from server.tls import credentials
+
+RECOGNIZER = pb.DESCRIPTOR.services_by_name["Recognizer"].full_name
+# Pings of idle clients are welcome every 10 s: streams may be silent for long, and gRPC's default bans such clients.
+CHANNEL_OPTIONS = (
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.so_reuseport", 0),
+)
+
+log = structlog.get_logger()
+
+
+class Server:
+    """A running server. Made by `start_server`, which also takes it down."""
+
+    def __init__(self, config: Config, models: Models, metrics: Metrics) -> None:
+        self.config = config
+        self.models = models
+        self.metrics = metrics
+        self.port = 0
+        self.health = health.aio.HealthServicer()
+
+    async def set_serving(self, serving: bool) -> None:
+        """Tell health checks, for the server as a whole and per service."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for service in ("", RECOGNIZER):
+            await self.health.set(service, status)
+
+    @property
+    def address(self) -> str:
+        return f"{self.config.listen.host}:{self.port}"
+
+    def check_integrity(self) -> None:
+        """Prove that no slot is lost. Raises AssertionError; cheap enough for tests and idle moments."""
+        for model in self.models:
+            model.slots.check_integrity()
+
+
+@asynccontextmanager
+async def start_server(config: Config) -> AsyncIterator[Server]:
+    """Load the models, serve, and on leaving: refuse new calls, let running ones end, drain, stop threads, free engines.
+
+    Raises StartFailed or BadModel when the server cannot start.
+    """
+    loop = asyncio.get_running_loop()
+    async with AsyncExitStack() as stack:
+        engines = stack.enter_context(ExitStack())
+        models = await loop.run_in_executor(None, load_models, config, engines)
+        metrics = Metrics()
+        metrics.watch(models)
+        server = Server(config, models, metrics)
+        await _start_batchers(stack, models)
+        recognizer = _recognizer(stack, config, models, metrics)
+        await _start_metrics(stack, config, metrics)
+        await _start_grpc(stack, server, recognizer)
+        await server.set_serving(True)
+        yield server
+        log.info("draining", grace_s=config.listen.grace_s)
+        await server.set_serving(False)
+
+
+async def _start_batchers(stack: AsyncExitStack, models: Models) -> None:
+    """Batchers' tasks live in one group: a bug in one ends the server loudly instead of hanging its callers."""
+    group = await stack.enter_async_context(asyncio.TaskGroup())
+    for model in models:
+        for name, batcher in model.batchers():
+            group.create_task(batcher.serve(), name=f"{model.name}-{name}")
+
+            async def stop(batcher: object = batcher) -> None:
+                await batcher.drain()  # type: ignore[attr-defined]
+                batcher.close()  # type: ignore[attr-defined]
+
+            stack.push_async_callback(stop)
+
+
+def _recognizer(stack: AsyncExitStack, config: Config, models: Models, metrics: Metrics) -> RecognizerServicer:
+    decoding = stack.enter_context(ThreadPoolExecutor(usable_cores(), thread_name_prefix="decode"))
+    containers = stack.enter_context(
+        ThreadPoolExecutor(config.streaming.max_container_streams, thread_name_prefix="container")
+    )
+    return RecognizerServicer(models, OfflineRecognizer(config.offline, decoding), containers, metrics)
+
+
+async def _start_metrics(stack: AsyncExitStack, config: Config, metrics: Metrics) -> None:
+    lag = asyncio.create_task(watch_loop_lag(metrics.loop_lag.observe), name="loop-lag")
+    stack.callback(lag.cancel)
+    if not config.metrics.port:
+        return
+    try:
+        http, thread = start_http_server(config.metrics.port, config.metrics.host, metrics.registry)
+    except OSError as error:
+        raise StartFailed(f"metrics.port {config.metrics.port}: {error.strerror}") from error
+    stack.callback(thread.join)
+    stack.callback(http.server_close)
+    stack.callback(http.shutdown)
+
+
+async def _start_grpc(stack: AsyncExitStack, server: Server, recognizer: RecognizerServicer) -> None:
+    config = server.config.listen
+    size = config.max_message_mb << 20
+    sizes = (("grpc.max_receive_message_length", size), ("grpc.max_send_message_length", size))
+    wire = grpc.aio.server(options=(*CHANNEL_OPTIONS, *sizes))
+    rpc.add_RecognizerServicer_to_server(recognizer, wire)  # type: ignore[no-untyped-call]
+    health_pb2_grpc.add_HealthServicer_to_server(server.health, wire)
+    reflection.enable_server_reflection((RECOGNIZER, health.SERVICE_NAME, reflection.SERVICE_NAME), wire)
+    server.port = _listen(wire, config.host, config.port, credentials(config))
+    await wire.start()
+    stack.push_async_callback(wire.stop, config.grace_s)
+
+
+def _listen(wire: grpc.aio.Server, host: str, port: int, tls: grpc.ServerCredentials | None) -> int:
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        return wire.add_secure_port(address, tls) if tls else wire.add_insecure_port(address)
+    except RuntimeError as error:
+        raise StartFailed(f"cannot listen on {address}: is another server there? ({error})") from error
+
+
+async def serve(config: Config, on_ready: Callable[[Server], None]) -> None:
+    """Serve until SIGTERM or SIGINT; a second signal exits at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def first_signal() -> None:
+        stop.set()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+            signal.signal(number, _exit_now)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, first_signal)
+    async with start_server(config) as server:
+        on_ready(server)
+        await stop.wait()
+
+
+def _exit_now(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)

@@ -1,0 +1,107 @@
+"""`chorus serve` and `chorus models`: flags to settings, errors to one line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import click
+
+from server.errors import ServerError
+
+P = ParamSpec("P")
+
+
+def _plain_errors(command: Callable[P, None]) -> Callable[P, None]:
+    """Show expected errors as one line and exit with 1; anything else keeps its traceback."""
+
+    @wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        from engines.errors import EngineError
+
+        try:
+            command(*args, **kwargs)
+        except (ServerError, EngineError) as error:
+            raise click.ClickException(str(error)) from error
+
+    return wrapped
+
+
+@click.command()
+@click.option("--host", help="Address to listen on (default 127.0.0.1).")
+@click.option("--port", type=int, help="Port to listen on (default 8001; 0 takes a free one).")
+@click.option("--models", help="A folder of model folders, or one model folder (default: the embedded models).")
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="TOML file with any of the settings.")
+@click.option("--metrics-port", type=int, help="Serve Prometheus numbers on this port (default: off).")
+@click.option("--threads", type=int, help="Threads of one engine step (default: all usable processors).")
+@click.option("--max-streams", type=int, help="Streams at once (default 256).")
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="Default info.")
+@_plain_errors
+def serve(
+    host: str | None,
+    port: int | None,
+    models: str | None,
+    config_file: Path | None,
+    metrics_port: int | None,
+    threads: int | None,
+    max_streams: int | None,
+    log_level: str | None,
+) -> None:
+    """Serve speech recognition over gRPC until SIGTERM or Ctrl-C.
+
+    Settings come from defaults, the --config file, CHORUS_ environment variables (CHORUS_LISTEN__PORT=9000) and flags; the
+    later ones win.
+    """
+    from server.config import load_config
+    from server.log import configure_logging
+
+    flags: dict[str, Any] = {
+        "models": models,
+        "listen": {"host": host, "port": port},
+        "engine": {"threads": threads},
+        "streaming": {"max_streams": max_streams},
+        "metrics": {"port": metrics_port},
+        "log": {"level": log_level},
+    }
+    config = load_config(config_file, overrides=flags)
+    configure_logging(config.log)
+    from server.app import Server
+    from server.app import serve as run
+
+    def ready(server: Server) -> None:
+        names = ", ".join(model.name for model in server.models)
+        print(f"chorus ready on {server.address} (models: {names})", flush=True)
+
+    asyncio.run(run(config, ready))
+
+
+@click.group()
+def models() -> None:
+    """Look at model folders."""
+
+
+@models.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the description as JSON.")
+@_plain_errors
+def check(folder: Path, as_json: bool) -> None:
+    """Say what a model folder is, and what is missing or contradictory. Exits with 1 if it cannot be served."""
+    import msgspec
+
+    from engines.describe import find_models, inspect
+    from engines.errors import BadModel
+    from engines.report import describe_text
+
+    folders = find_models(folder)
+    if not folders:
+        raise BadModel(f"{folder}: no ONNX graph in it or in its folders")
+    is_bad = False
+    for each in folders:
+        description = inspect(each)
+        is_bad = is_bad or bool(description.problems)
+        print(msgspec.json.encode(description).decode() if as_json else describe_text(description))
+    if is_bad:
+        raise SystemExit(1)

@@ -1,0 +1,197 @@
+"""The server's settings: one tree of structs, filled from defaults, a TOML file, the environment and flags, in that order.
+
+A wrong or unknown key is an error that names its path, wherever it came from.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from server.errors import BadConfig
+
+ENVIRONMENT_PREFIX = "CHORUS_"
+
+Count = Annotated[int, Meta(ge=1)]
+Milliseconds = Annotated[float, Meta(ge=0)]
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+class ListenConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the server listens and how long it lets calls finish."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8001
+    # Both or neither: PEM files of the server's certificate chain and key (checked in server/tls.py, as they may come
+    # from different sources).
+    tls_certificate: str | None = None
+    tls_key: str | None = None
+    # PEM file of the authorities that must have signed the clients' certificates (mutual TLS).
+    tls_client_authorities: str | None = None
+    # How long running calls may go on after the first SIGTERM or SIGINT.
+    grace_s: Annotated[float, Meta(ge=0)] = 10.0
+    # gRPC's own default of 4 MB refuses two minutes of audio in one message.
+    max_message_mb: Count = 64
+
+
+class EngineConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the graphs run."""
+
+    # Threads of one engine step; 0 takes the processors this process may use.
+    threads: Annotated[int, Meta(ge=0, le=256)] = 0
+    # Busy waiting between operators: lower latency on an idle machine, wasted cores on a shared one.
+    spinning: bool = False
+
+
+class StreamingConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Streams: how many, how long, and how their chunks are batched."""
+
+    # Streams at once, over all channels; each costs its encoder cache whether it is used or not.
+    max_streams: Count = 256
+    max_batch_size: Count = 16
+    preferred_batch_sizes: tuple[Count, ...] = ()
+    # How long a step may wait for company while the engine is idle.
+    max_queue_delay_ms: Milliseconds = 0.0
+    # A chunk is due this long after its last sample arrived.
+    latency_budget_ms: Milliseconds = 200.0
+    # A stream that sends neither audio nor its end for so long is finished.
+    idle_timeout_s: Seconds = 60.0
+    # Streams of container formats (WAV, FLAC, Ogg, MP3) at once; each has a decoder thread.
+    max_container_streams: Count = 64
+
+
+class OfflineConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Unary recognition: batching with the semantics of Triton's dynamic batcher, plus length buckets."""
+
+    max_batch_size: Count = 8
+    preferred_batch_sizes: tuple[Count, ...] = ()
+    max_queue_delay_ms: Milliseconds = 0.0
+    max_queue_size: Count = 256
+    # Upper bounds of the length buckets in seconds; longer audio forms a last bucket.
+    bucket_seconds: tuple[Seconds, ...] = (2.0, 4.0, 8.0, 16.0, 32.0)
+    # Longest audio of one request.
+    max_audio_s: Seconds = 4 * 3600.0
+    # Longer audio is cut at quiet places into pieces of at most this length.
+    max_piece_s: Annotated[float, Meta(ge=5, le=180)] = 30.0
+
+
+class RescoringConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The attention decoder's batches, formed from segments that end at about the same time."""
+
+    max_batch_size: Count = 8
+    max_queue_delay_ms: Milliseconds = 0.0
+    max_queue_size: Count = 4096
+
+
+class MetricsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Prometheus numbers over HTTP."""
+
+    # 0 turns them off.
+    port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    host: str = "127.0.0.1"
+
+
+class LogConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One structured line per finished call, on standard error."""
+
+    level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
+    json: bool = False
+
+
+class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every setting of a server."""
+
+    # A folder of model folders, or one model folder; None serves the embedded models.
+    models: str | None = None
+    # Model for requests that name none; None takes the only one, or the first by name.
+    default_model: str | None = None
+    listen: ListenConfig = ListenConfig()
+    engine: EngineConfig = EngineConfig()
+    streaming: StreamingConfig = StreamingConfig()
+    offline: OfflineConfig = OfflineConfig()
+    rescoring: RescoringConfig = RescoringConfig()
+    metrics: MetricsConfig = MetricsConfig()
+    log: LogConfig = LogConfig()
+
+
+def load_config(
+    path: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Config:
+    """Read the settings from `path`, then the environment, then `overrides` (nested like the tree; None values are left out).
+
+    Environment variables are CHORUS_ and the path joined by two underscores: CHORUS_LISTEN__PORT=9000.
+    Raises BadConfig naming the source and the path of the first wrong key.
+    """
+    layers = {
+        str(path): _read_toml(path) if path else {},
+        "environment": _from_environment(os.environ if environment is None else environment),
+        "command line": _without_none(overrides or {}),
+    }
+    tree: dict[str, Any] = {}
+    for source, layer in layers.items():
+        _check(layer, source, strict=source != "environment")
+        tree = _merge(tree, layer)
+    return _check(tree, "settings", strict=False)
+
+
+def _check(tree: Mapping[str, Any], source: str, *, strict: bool) -> Config:
+    """Convert one layer, so that a complaint names where the key came from. The environment has only text: not strict."""
+    try:
+        return msgspec.convert(tree, Config, strict=strict)
+    except msgspec.ValidationError as error:
+        raise BadConfig(f"{source}: {error}") from error
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadConfig(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadConfig(f"{path}: not TOML: {error}") from error
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Nest CHORUS_A__B=value as {a: {b: value}}; a value that starts with [ is read as a TOML array."""
+    tree: dict[str, Any] = {}
+    for name, value in environment.items():
+        if not name.startswith(ENVIRONMENT_PREFIX):
+            continue
+        *parents, leaf = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                raise BadConfig(f"environment: {name} is both a value and a section")
+        node[leaf] = _environment_value(name, value)
+    return tree
+
+
+def _environment_value(name: str, value: str) -> Any:
+    if not value.startswith("["):
+        return value
+    try:
+        return tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError as error:
+        raise BadConfig(f"environment: {name} is not a TOML array: {error}") from error
+
+
+def _merge(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in layer.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _without_none(tree: Mapping[str, Any]) -> dict[str, Any]:
+    cleaned = {key: _without_none(value) if isinstance(value, Mapping) else value for key, value in tree.items()}
+    return {key: value for key, value in cleaned.items() if value is not None and value != {}}

@@ -1,0 +1,210 @@
+"""Proto messages to domain values and back. Every limit of the wire is checked here, with the allowed values in the message."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Protocol
+
+from protos import recognizer_pb2 as pb
+from server.errors import BadRequest
+from server.options import AudioFormat, DecodingOptions, RecognitionOptions
+from speech.audio import Encoding
+from speech.endpoint import EndpointConfig, EndpointRule
+from speech.recognition import ResultOptions
+from speech.results import Alternative, EventKind, Result, SpeechEvent, Token, Word
+from speech.search.options import SearchOptions
+
+MAX_CHANNELS = 8
+MAX_BEAM = 32
+RATES = (8000, 48000)
+
+ENCODINGS = {
+    pb.ENCODING_UNSPECIFIED: Encoding.AUTO,
+    pb.LINEAR16: Encoding.LINEAR16,
+    pb.FLAC: Encoding.FLAC,
+    pb.MULAW: Encoding.MULAW,
+    pb.OGG: Encoding.OGG,
+    pb.WAV: Encoding.WAV,
+    pb.MP3: Encoding.MP3,
+    pb.ALAW: Encoding.ALAW,
+    pb.FLOAT32: Encoding.FLOAT32,
+}
+EVENTS = {
+    EventKind.SPEECH_START: pb.SpeechEvent.SPEECH_START,
+    EventKind.ENDPOINT: pb.SpeechEvent.ENDPOINT,
+    EventKind.END: pb.SpeechEvent.END_OF_STREAM,
+}
+
+
+class ModelFacts(Protocol):
+    """What the conversion has to know of a model."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def methods(self) -> tuple[str, ...]: ...
+    @property
+    def top_k(self) -> int: ...
+    @property
+    def weights_fixed(self) -> bool: ...
+
+
+def recognition_options(
+    config: pb.RecognitionConfig, model: ModelFacts, *, interim_results: bool = False, single_utterance: bool = False
+) -> RecognitionOptions:
+    """Check `config` against `model` and the wire's limits. Raises BadRequest naming the field and what is allowed."""
+    decoding = _decoding(config.decoding, model)
+    return RecognitionOptions(
+        model=model.name,
+        audio=audio_format(config),
+        decoding=decoding,
+        endpoint=_endpoint(config.endpointing_config),
+        results=ResultOptions(
+            max_alternatives=_in_range("max_alternatives", config.max_alternatives, 0, MAX_BEAM) or 1,
+            interim_results=interim_results,
+            word_times=config.enable_word_time_offsets,
+            token_times=config.enable_token_time_offsets,
+            single_utterance=single_utterance,
+            rescoring=decoding.rescoring,
+        ),
+    )
+
+
+def audio_format(config: pb.RecognitionConfig) -> AudioFormat:
+    """Read how the call's bytes are encoded."""
+    encoding = ENCODINGS.get(config.encoding)
+    if encoding is None:
+        raise BadRequest(f"encoding {config.encoding} is unknown; allowed: {', '.join(pb.AudioEncoding.keys())}")
+    rate = config.sample_rate_hertz
+    if not (rate == 0 and encoding.is_container) and not RATES[0] <= rate <= RATES[1]:
+        or_zero = ", or 0 for the file's own" if encoding.is_container else f" for {encoding.name}, which has no header"
+        raise BadRequest(f"sample_rate_hertz is {rate}; allowed: {RATES[0]} to {RATES[1]}{or_zero}")
+    channels = _in_range("audio_channel_count", config.audio_channel_count, 0, MAX_CHANNELS)
+    return AudioFormat(encoding, rate, channels or (0 if encoding.is_container else 1))
+
+
+def _decoding(config: pb.DecodingConfig, model: ModelFacts) -> DecodingOptions:
+    method = _method(config.method, model)
+    for name in ("ctc_weight", "reverse_weight"):
+        _check_weight(config, name, method, model)
+    beam_size = _in_range("decoding.beam_size", config.beam_size, 0, MAX_BEAM) or 10
+    top_k = _in_range("decoding.top_k", config.top_k, 0, model.top_k) or model.top_k
+    search = SearchOptions(
+        method="ctc_greedy" if method == "ctc_greedy" else "ctc_prefix_beam",
+        beam_size=beam_size,
+        top_k=top_k,
+        cutoff_prob=_number("decoding.cutoff_probability", config.cutoff_probability, 0.0, 1.0) or 1.0,
+        blank_penalty=_number("decoding.blank_penalty", config.blank_penalty, -100.0, 100.0),
+    )
+    return DecodingOptions(
+        search,
+        rescoring=method == "attention_rescoring",
+        ctc_weight=config.ctc_weight if config.HasField("ctc_weight") else None,
+        reverse_weight=config.reverse_weight if config.HasField("reverse_weight") else None,
+    )
+
+
+def _method(number: int, model: ModelFacts) -> str:
+    if number == pb.DECODING_METHOD_UNSPECIFIED:
+        return model.methods[0]
+    allowed = ", ".join(method.upper() for method in model.methods)
+    if number not in pb.DecodingMethod.values():
+        raise BadRequest(f"decoding.method {number} is unknown; model {model.name} allows: {allowed}")
+    method = pb.DecodingMethod.Name(pb.DecodingMethod.ValueType(number)).lower()
+    if method not in model.methods:
+        raise BadRequest(f"decoding.method {method.upper()} is not possible with model {model.name}; allowed: {allowed}")
+    return method
+
+
+def _check_weight(config: pb.DecodingConfig, name: str, method: str, model: ModelFacts) -> None:
+    if not config.HasField(name):  # type: ignore[arg-type]
+        return
+    if method != "attention_rescoring":
+        raise BadRequest(f"decoding.{name} has a meaning only with ATTENTION_RESCORING; the method is {method.upper()}")
+    if model.weights_fixed:
+        raise BadRequest(f"decoding.{name} cannot be set: the decoder graph of model {model.name} has its weights fixed")
+    _number(f"decoding.{name}", getattr(config, name), 0.0, 1.0 if name == "reverse_weight" else 100.0)
+
+
+def _endpoint(config: pb.EndpointingConfig) -> EndpointConfig:
+    default = EndpointConfig()
+    return EndpointConfig(
+        enabled=not config.disabled,
+        rule1=_rule("rule1", config.rule1) if config.HasField("rule1") else default.rule1,
+        rule2=_rule("rule2", config.rule2) if config.HasField("rule2") else default.rule2,
+        rule3=_rule("rule3", config.rule3) if config.HasField("rule3") else default.rule3,
+    )
+
+
+def _rule(name: str, rule: pb.EndpointRule) -> EndpointRule:
+    path = f"endpointing_config.{name}"
+    silence = _in_range(f"{path}.min_trailing_silence_ms", rule.min_trailing_silence_ms, 0, 3_600_000)
+    utterance = _in_range(f"{path}.min_utterance_ms", rule.min_utterance_ms, 0, 3_600_000)
+    if silence == 0 and utterance == 0:
+        raise BadRequest(f"{path} would end every segment at once: min_trailing_silence_ms and min_utterance_ms are both 0")
+    return EndpointRule(
+        min_trailing_silence_ms=silence, min_utterance_ms=utterance, must_contain_text=rule.must_contain_text
+    )
+
+
+def _in_range(field: str, value: int, low: int, high: int) -> int:
+    if not low <= value <= high:
+        raise BadRequest(f"{field} is {value}; allowed: {low} to {high}")
+    return value
+
+
+def _number(field: str, value: float, low: float, high: float) -> float:
+    if not (math.isfinite(value) and low <= value <= high):
+        raise BadRequest(f"{field} is {value}; allowed: {low:g} to {high:g}")
+    return value
+
+
+def streaming_result(result: Result, channel_tag: int) -> pb.StreamingRecognizeResponse:
+    """One result of one channel as a response message."""
+    message = pb.StreamingRecognitionResult(
+        alternatives=[_alternative(alternative) for alternative in result.alternatives],
+        is_final=result.is_final,
+        stability=result.stability,
+        channel_tag=channel_tag,
+        audio_processed=result.audio_processed_ms / 1000,
+        segment=result.segment,
+        start_ms=result.start_ms,
+        end_ms=result.end_ms,
+    )
+    return pb.StreamingRecognizeResponse(results=[message])
+
+
+def speech_event(event: SpeechEvent, channel_tag: int) -> pb.StreamingRecognizeResponse:
+    """One event of one channel as a response message."""
+    message = pb.SpeechEvent(
+        type=EVENTS[event.kind], time_ms=event.time_ms, channel_tag=channel_tag, rule=event.rule or ""
+    )
+    return pb.StreamingRecognizeResponse(event=message)
+
+
+def offline_result(result: Result, channel_tag: int) -> pb.SpeechRecognitionResult:
+    """One piece of a unary request's audio as a result message."""
+    return pb.SpeechRecognitionResult(
+        alternatives=[_alternative(alternative) for alternative in result.alternatives],
+        channel_tag=channel_tag,
+        start_ms=result.start_ms,
+        end_ms=result.end_ms,
+    )
+
+
+def _alternative(alternative: Alternative) -> pb.SpeechRecognitionAlternative:
+    return pb.SpeechRecognitionAlternative(
+        transcript=alternative.text,
+        confidence=alternative.confidence,
+        words=_timed(alternative.words),
+        tokens=_timed(alternative.tokens),
+        score=alternative.score,
+    )
+
+
+def _timed(parts: Iterable[Word | Token]) -> list[pb.WordInfo]:
+    return [
+        pb.WordInfo(word=part.text, start_ms=part.start_ms, end_ms=part.end_ms, confidence=part.confidence)
+        for part in parts
+    ]

@@ -1,0 +1,252 @@
+"""The models a server has: each with its engines, threads, batchers and slots, and how a request finds one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from importlib.resources import files
+from pathlib import Path
+
+import structlog
+
+from batcher.config import DynamicConfig, StepConfig
+from batcher.dynamic import DynamicBatcher
+from batcher.slots import SlotPool
+from batcher.steps import StepBatcher
+from engines.describe import find_models, inspect
+from engines.errors import BadModel
+from engines.load import EngineOptions, LoadedModel, load
+from engines.offline import OfflineItem, OfflineOutput
+from engines.rescoring import RescoreItem
+from engines.streaming import StepItem, StepOutput
+from server.config import Config
+from server.errors import BadRequest, StartFailed, UnknownModel
+from speech.framing import Framing
+from speech.search.nbest import Nbest
+from speech.tokens import TokenTable
+
+RESCORING_BUCKETS = (64, 256, 1024)  # encoder frames: a short segment does not wait for a minute-long one's padding
+
+log = structlog.get_logger()
+
+
+def usable_cores() -> int:
+    """Processors this process may run on: containers and taskset count, unlike os.cpu_count()."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def embedded_models() -> Path:
+    """The folder of the models that come with Chorus."""
+    return Path(str(files("models")))
+
+
+class ServedModel:
+    """One loaded model at work: its slots, its batchers, and a thread for each of its engines."""
+
+    def __init__(self, loaded: LoadedModel, config: Config, stack: ExitStack) -> None:
+        self.loaded = loaded
+        self.config = config
+        self.name = loaded.description.name
+        self.language = loaded.description.language
+        self.tokens: TokenTable = loaded.tokens
+        self.sample_rate = loaded.description.fbank.sample_rate
+        self.slots = SlotPool(config.streaming.max_streams)
+        self._stack = stack
+        self.step_batcher = self._step_batcher()
+        self.rescoring_batcher = self._rescoring_batcher()
+        self.offline_batcher = self._offline_batcher()
+
+    # --- facts
+
+    @property
+    def can_stream(self) -> bool:
+        return self.step_batcher is not None
+
+    @property
+    def can_rescore(self) -> bool:
+        return self.rescoring_batcher is not None
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Decoding methods, the default first."""
+        return ("attention_rescoring",) * self.can_rescore + ("ctc_prefix_beam", "ctc_greedy")
+
+    @property
+    def top_k(self) -> int:
+        """Most tokens per frame that a search can be asked to consider."""
+        return self.loaded.top_k
+
+    @property
+    def weights_fixed(self) -> bool:
+        """Whether the decoder graph has its CTC and right-to-left weights inside."""
+        return self.loaded.rescorer is None or self.loaded.rescorer.weights_fixed
+
+    @property
+    def framing(self) -> Framing:
+        assert self.loaded.streaming is not None, f"{self.name} does not stream"
+        return self.loaded.streaming.framing
+
+    @property
+    def chunk_ms(self) -> int:
+        """Audio time that each streaming step adds."""
+        if not self.can_stream:
+            return 0
+        return round(self.framing.stride_frames * self.framing.fbank.frame_shift_ms)
+
+    @property
+    def encoder_frame_ms(self) -> float:
+        return self.loaded.encoder_frame_ms
+
+    @property
+    def position_limit_frames(self) -> int | None:
+        return self.loaded.streaming.position_limit_frames if self.loaded.streaming else None
+
+    # --- work
+
+    @property
+    def steps(self) -> StepBatcher[StepItem, StepOutput]:
+        assert self.step_batcher is not None, f"{self.name} does not stream"
+        return self.step_batcher
+
+    async def rescore(self, item: RescoreItem) -> Nbest:
+        """Order one segment's n-best list by attention rescoring, on the rescorer's thread."""
+        assert self.rescoring_batcher is not None, f"{self.name} does not rescore"
+        return await self.rescoring_batcher.submit(item, length=max(1, len(item.encoder_out)))
+
+    async def recognize(self, item: OfflineItem) -> OfflineOutput:
+        """Recognise one piece of audio as a whole, on the offline engine's thread."""
+        assert self.offline_batcher is not None, f"{self.name} has no offline graph"
+        return await self.offline_batcher.submit(item, length=max(1, len(item.samples)))
+
+    def batchers(self) -> Iterator[tuple[str, StepBatcher[StepItem, StepOutput] | DynamicBatcher[object, object]]]:
+        """Every batcher with its name, in the order in which they are drained: segments end after their chunks."""
+        named = {"steps": self.step_batcher, "offline": self.offline_batcher, "rescoring": self.rescoring_batcher}
+        for name, batcher in named.items():
+            if batcher is not None:
+                yield name, batcher  # type: ignore[misc]
+
+    # --- building
+
+    def _step_batcher(self) -> StepBatcher[StepItem, StepOutput] | None:
+        streaming, config = self.loaded.streaming, self.config.streaming
+        if streaming is None:
+            return None
+        limit = min(config.max_batch_size, streaming.batch_limit or config.max_batch_size)
+        return StepBatcher(
+            streaming.run,
+            StepConfig(
+                max_batch_size=limit,
+                preferred_batch_sizes=tuple(size for size in config.preferred_batch_sizes if size <= limit),
+                max_queue_delay_ms=config.max_queue_delay_ms,
+                max_queue_size=max(config.max_streams, 1),
+            ),
+            self._thread("steps"),
+            self.slots,
+        )
+
+    def _rescoring_batcher(self) -> DynamicBatcher[RescoreItem, Nbest] | None:
+        config = self.config.rescoring
+        if self.loaded.rescorer is None:
+            return None
+        return DynamicBatcher(
+            self.loaded.rescorer.run,
+            DynamicConfig(
+                max_batch_size=config.max_batch_size,
+                max_queue_delay_ms=config.max_queue_delay_ms,
+                max_queue_size=config.max_queue_size,
+                buckets=RESCORING_BUCKETS,
+            ),
+            self._thread("rescoring"),
+        )
+
+    def _offline_batcher(self) -> DynamicBatcher[OfflineItem, OfflineOutput] | None:
+        config = self.config.offline
+        if self.loaded.offline is None:
+            return None
+        return DynamicBatcher(
+            self.loaded.offline.run,
+            DynamicConfig(
+                max_batch_size=config.max_batch_size,
+                preferred_batch_sizes=config.preferred_batch_sizes,
+                max_queue_delay_ms=config.max_queue_delay_ms,
+                max_queue_size=config.max_queue_size,
+                buckets=tuple(int(seconds * self.sample_rate) for seconds in config.bucket_seconds),
+            ),
+            self._thread("offline"),
+        )
+
+    def _thread(self, role: str) -> ThreadPoolExecutor:
+        executor = ThreadPoolExecutor(1, thread_name_prefix=f"{self.name}-{role}")
+        return self._stack.enter_context(executor)
+
+
+class Models:
+    """All models of the server; loaded once, before it is ready."""
+
+    def __init__(self, models: list[ServedModel], default: str | None) -> None:
+        self._by_name = {model.name: model for model in models}
+        if default is not None and default not in self._by_name:
+            raise StartFailed(f"default_model {default!r} is not among the models: {', '.join(self._by_name)}")
+        self.default = self._by_name[default or next(iter(self._by_name))]
+
+    def __iter__(self) -> Iterator[ServedModel]:
+        return iter(self._by_name.values())
+
+    def find(self, name: str, language: str, *, streaming: bool = False) -> ServedModel:
+        """Return the model named `name`, or one for `language`, or the default.
+
+        Raises UnknownModel naming what there is, and BadRequest when the model named cannot stream and has to.
+        """
+        fitting = [model for model in self if model.can_stream or not streaming]
+        if name:
+            model = self._by_name.get(name)
+            if model is None:
+                raise UnknownModel(f"model {name!r} is unknown; models: {_names(self)}")
+            if model not in fitting:
+                raise BadRequest(f"model {name!r} has no streaming graph; models that stream: {_names(fitting)}")
+            return model
+        candidates = [model for model in fitting if not language or _speaks(model, language)]
+        if not candidates:
+            wanted = "streaming " * streaming + (f"model for language_code {language!r}" if language else "model")
+            known = ", ".join(sorted({model.language or "any" for model in fitting})) or "none"
+            raise UnknownModel(f"no {wanted}; languages: {known}")
+        return self.default if self.default in candidates else candidates[0]
+
+
+def _names(models: Models | list[ServedModel]) -> str:
+    return ", ".join(model.name for model in models) or "none"
+
+
+def _speaks(model: ServedModel, language: str) -> bool:
+    """Compare primary subtags: a model for "en" serves "en-US"."""
+    return not model.language or model.language.split("-")[0].lower() == language.split("-")[0].lower()
+
+
+def load_models(config: Config, stack: ExitStack) -> Models:
+    """Find, check, load and warm up every model of `config.models`; blocks for as long as that takes.
+
+    Engines and threads are closed by `stack`. Raises StartFailed or BadModel saying which folder is wrong and why.
+    """
+    root = Path(config.models) if config.models else embedded_models()
+    folders = find_models(root)
+    if not folders:
+        raise StartFailed(f"{root}: no model folder in it; `chorus models check {root}` says what was looked for")
+    threads = config.engine.threads or usable_cores()
+    served: list[ServedModel] = []
+    for folder in folders:
+        description = inspect(folder)
+        if any(model.name == description.name for model in served):
+            raise BadModel(f"{folder}: a second model named {description.name!r}; give one of them another name in model.toml")
+        options = EngineOptions(
+            num_slots=config.streaming.max_streams,
+            max_batch_size=config.streaming.max_batch_size,
+            threads=threads,
+            spinning=config.engine.spinning,
+        )
+        loaded = load(description, options)
+        stack.callback(loaded.close)
+        served.append(ServedModel(loaded, config, stack))
+        log.info("model loaded", model=description.name, folder=str(folder), methods=served[-1].methods)
+    return Models(served, config.default_model)

@@ -1,0 +1,131 @@
+"""Unary recognition: whole audio in, one result per piece and channel out."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Iterator
+from concurrent.futures import Executor
+
+import numpy as np
+
+from engines.offline import OfflineItem
+from server.config import OfflineConfig
+from server.errors import BadRequest
+from server.models import ServedModel
+from server.options import AudioFormat, RecognitionOptions
+from server.session import Session
+from speech.audio import PcmDecoder
+from speech.containers import AudioBlock, decode
+from speech.cutting import cut_at_quiet
+from speech.errors import BadAudio
+from speech.recognition import whole_result
+from speech.resample import Resampler
+from speech.results import Result, SpeechEvent
+
+DECODE_SLICE = 1 << 20  # bytes decoded at a time: bounds the float copy of a long file
+
+
+class OfflineRecognizer:
+    """Turns one request's bytes into results. Shared by all unary calls; keeps nothing between them."""
+
+    def __init__(self, config: OfflineConfig, executor: Executor) -> None:
+        self._config = config
+        self._executor = executor
+
+    async def recognize(
+        self, model: ServedModel, options: RecognitionOptions, data: bytes
+    ) -> tuple[list[tuple[int, Result]], float]:
+        """Return (channel tag, result) pairs in order of time, and the seconds of audio of the longest channel.
+
+        Raises BadAudio for bytes that are not what they should be, or more audio than `max_audio_s`.
+        """
+        loop = asyncio.get_running_loop()
+        channels = await loop.run_in_executor(self._executor, self._decode, options.audio, model.sample_rate, data)
+        if not channels.size:
+            return [], 0.0
+        tags = [0] if len(channels) == 1 else list(range(1, len(channels) + 1))
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._channel(model, options, samples)) for samples in channels]
+        tagged = [(tag, result) for tag, task in zip(tags, tasks, strict=True) for result in task.result()]
+        tagged.sort(key=lambda pair: (pair[1].start_ms, pair[0]))
+        return tagged, channels.shape[1] / model.sample_rate
+
+    async def _channel(self, model: ServedModel, options: RecognitionOptions, samples: np.ndarray) -> list[Result]:
+        if model.offline_batcher is None:
+            return await self._through_stream(model, options, samples)
+        loop = asyncio.get_running_loop()
+        pieces = await loop.run_in_executor(
+            self._executor, cut_at_quiet, samples, model.sample_rate, self._config.max_piece_s
+        )
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._piece(model, options, samples, *piece)) for piece in pieces]
+        results = [result for task in tasks if (result := task.result()) is not None]
+        return results
+
+    async def _piece(
+        self, model: ServedModel, options: RecognitionOptions, samples: np.ndarray, begin: int, end: int
+    ) -> Result | None:
+        decoding = options.decoding
+        item = OfflineItem(
+            samples[begin:end], decoding.search, decoding.rescoring, decoding.ctc_weight, decoding.reverse_weight
+        )
+        output = await model.recognize(item)
+        rate = model.sample_rate
+        return whole_result(
+            output.nbest,
+            tokens=model.tokens,
+            frame_ms=model.encoder_frame_ms,
+            options=options.results,
+            start_ms=begin * 1000 // rate,
+            end_ms=end * 1000 // rate,
+        )
+
+    async def _through_stream(self, model: ServedModel, options: RecognitionOptions, samples: np.ndarray) -> list[Result]:
+        """For a model without an offline graph: the streaming one, as fast as it goes."""
+        results: list[Result] = []
+
+        async def keep(result: Result | SpeechEvent) -> None:
+            if isinstance(result, Result) and result.is_final:
+                results.append(result)
+
+        with Session(model, options, keep) as session:
+            await session.push(samples)
+            await session.finish()
+        return results
+
+    def _decode(self, audio: AudioFormat, sample_rate: int, data: bytes) -> np.ndarray:
+        """All channels at the model's rate, (channels, n) float32."""
+        limit = int(self._config.max_audio_s * sample_rate)
+        resampler: Resampler | None = None
+        parts: list[np.ndarray] = []
+        total = 0
+        for block in _blocks(audio, data):
+            if resampler is None:
+                _check_header(audio, block)
+                resampler = Resampler(block.sample_rate, sample_rate, len(block.samples))
+            parts.append(resampler.push(block.samples))
+            total += parts[-1].shape[1]
+            if total > limit:
+                raise BadAudio(f"audio is longer than {self._config.max_audio_s:g} s, the limit of one request (offline.max_audio_s)")
+        if resampler is None:
+            return np.zeros((0, 0), np.float32)
+        return np.concatenate([*parts, resampler.flush()], axis=1)
+
+
+def _blocks(audio: AudioFormat, data: bytes) -> Iterator[AudioBlock]:
+    if audio.encoding.is_container:
+        yield from decode(io.BytesIO(data), audio.encoding)
+        return
+    decoder = PcmDecoder(audio.encoding, audio.channels)
+    for begin in range(0, len(data), DECODE_SLICE):
+        yield AudioBlock(decoder.push(data[begin : begin + DECODE_SLICE]), audio.sample_rate)
+    decoder.flush()
+
+
+def _check_header(audio: AudioFormat, block: AudioBlock) -> None:
+    """Refuse a container whose header contradicts the request."""
+    if audio.sample_rate not in (0, block.sample_rate):
+        raise BadRequest(f"sample_rate_hertz is {audio.sample_rate}, but the audio's header says {block.sample_rate}")
+    if audio.channels not in (0, len(block.samples)):
+        raise BadRequest(f"audio_channel_count is {audio.channels}, but the audio's header says {len(block.samples)}")

@@ -1,0 +1,264 @@
+"""The Recognizer service: proto messages in, sessions and results inside, proto messages out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import Executor
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from typing import Any
+
+import grpc
+import numpy as np
+import structlog
+
+from protos import recognizer_pb2 as pb
+from protos import recognizer_pb2_grpc as rpc
+from server import convert
+from server.errors import BadRequest, IdleStream, OutOfOrder, TooManyStreams
+from server.intake import Intake, open_intake
+from server.metrics import Metrics
+from server.models import Models, ServedModel
+from server.offline import OfflineRecognizer
+from server.options import RecognitionOptions
+from server.session import Session
+from server.status import ending
+from server.watchdog import IdleWatchdog
+from speech.results import Result, SpeechEvent
+
+log = structlog.get_logger()
+
+Stream = grpc.aio.ServicerContext[pb.StreamingRecognizeRequest, pb.StreamingRecognizeResponse]
+
+
+class RecognizerServicer(rpc.RecognizerServicer):
+    """Implements chorus.v1.Recognizer over the loaded models."""
+
+    def __init__(self, models: Models, offline: OfflineRecognizer, containers: Executor, metrics: Metrics) -> None:
+        self._models = models
+        self._offline = offline
+        self._containers = containers
+        self._metrics = metrics
+        self._num_containers = 0
+
+    async def ListModels(self, request: pb.ListModelsRequest, context: Any) -> pb.ListModelsResponse:
+        """Describe every model."""
+        return pb.ListModelsResponse(models=[_model_info(model, model is self._models.default) for model in self._models])
+
+    async def Recognize(self, request: pb.RecognizeRequest, context: Any) -> pb.RecognizeResponse:
+        """Recognise one whole piece of audio."""
+        async with self._call("Recognize", context) as facts:
+            config = request.config
+            model = self._models.find(config.model, config.language_code)
+            options = convert.recognition_options(config, model)
+            results, seconds = await self._offline.recognize(model, options, request.audio)
+            facts.update(model=model.name, audio_s=round(seconds, 3))
+            return pb.RecognizeResponse(
+                results=[convert.offline_result(result, tag) for tag, result in results], audio_processed=seconds
+            )
+        raise AssertionError("unreachable: the call ended with an error")
+
+    async def StreamingRecognize(self, request_iterator: Any, context: Stream) -> None:
+        """Recognise audio while it arrives."""
+        async with self._call("StreamingRecognize", context) as facts, AsyncExitStack() as stack:
+            config = await self._first_message(context)
+            model = self._models.find(config.config.model, config.config.language_code, streaming=True)
+            options = _options(config, model)
+            if options.audio.encoding.is_container:
+                stack.enter_context(self._container_place(model.config.streaming.max_container_streams))
+            call = StreamCall(model, options, context.write, self._containers)
+            stack.push_async_callback(call.close, facts)
+            await self._run(call, config, context, model.config.streaming.idle_timeout_s)
+
+    async def _first_message(self, context: Stream) -> pb.StreamingRecognitionConfig:
+        first = await context.read()
+        if first is grpc.aio.EOF:
+            raise OutOfOrder("the call ended without a streaming_config message")
+        if first.WhichOneof("streaming_request") != "streaming_config":
+            raise OutOfOrder("the first message must carry streaming_config, not audio_content")
+        return first.streaming_config
+
+    async def _run(
+        self, call: StreamCall, config: pb.StreamingRecognitionConfig, context: Stream, idle_timeout_s: float
+    ) -> None:
+        """Read until the client half-closes, an utterance is done, or nothing came for too long."""
+        watchdog = IdleWatchdog(idle_timeout_s)
+        while not call.is_done:
+            request = await watchdog.wait(context.read())
+            if request is None:
+                await call.finish()
+                raise IdleStream(f"no message for {idle_timeout_s:g} s (streaming.idle_timeout_s); the stream was ended")
+            if request is grpc.aio.EOF:
+                break
+            match request.WhichOneof("streaming_request"):
+                case "audio_content":
+                    await call.push(request.audio_content)
+                case "streaming_config":
+                    config = call.change(config, request.streaming_config)
+                case _:
+                    raise OutOfOrder("a message carries neither streaming_config nor audio_content")
+        await call.finish()
+
+    @contextmanager
+    def _container_place(self, limit: int) -> Iterator[None]:
+        """Count container streams: each holds a decoder thread."""
+        if self._num_containers >= limit:
+            raise TooManyStreams(f"all {limit} places for container streams are taken (streaming.max_container_streams)")
+        self._num_containers += 1
+        try:
+            yield
+        finally:
+            self._num_containers -= 1
+
+    @asynccontextmanager
+    async def _call(self, method: str, context: Any) -> AsyncIterator[dict[str, Any]]:
+        """Every ending of a call: its status, its one log line, its numbers."""
+        facts: dict[str, Any] = {"method": method, "peer": context.peer()}
+        begin = time.monotonic()
+        code, text = grpc.StatusCode.OK, ""
+        self._metrics.call_started(method)
+        try:
+            yield facts
+        except Exception as error:
+            error = _single(error)
+            code, text = ending(error)
+            if code is grpc.StatusCode.INTERNAL:
+                log.error("call failed", **facts, exc_info=error)
+            await context.abort(code, text)
+        except BaseException:  # cancelled, deadline, shutdown: nobody is there to answer
+            code = grpc.StatusCode.CANCELLED
+            raise
+        finally:
+            seconds = time.monotonic() - begin
+            self._metrics.call_ended(method, code.name, seconds, facts.get("audio_s", 0.0))
+            log.info("call", **facts, status=code.name, error=text or None, seconds=round(seconds, 3))
+
+
+class StreamCall:
+    """The sessions of one streaming call, one per channel, and the audio's way to them."""
+
+    def __init__(
+        self,
+        model: ServedModel,
+        options: RecognitionOptions,
+        write: Callable[[pb.StreamingRecognizeResponse], Awaitable[None]],
+        containers: Executor,
+    ) -> None:
+        self._model = model
+        self._options = options
+        self._write = write
+        self._writing = asyncio.Lock()
+        self._sessions: list[Session] = []
+        self._intake: Intake = open_intake(options.audio, model.sample_rate, containers)
+        if options.audio.channels:
+            self._open(options.audio.channels)
+
+    @property
+    def is_done(self) -> bool:
+        """Every channel has had its single utterance."""
+        return bool(self._sessions) and all(session.is_done for session in self._sessions)
+
+    async def push(self, data: bytes) -> None:
+        """Recognise one packet."""
+        async with aclosing(self._intake.push(data)) as pieces:
+            async for samples in pieces:
+                await self._push_samples(samples)
+
+    async def finish(self) -> None:
+        """Recognise what was held back, and send the last results."""
+        if not self.is_done:
+            async with aclosing(self._intake.finish()) as pieces:
+                async for samples in pieces:
+                    await self._push_samples(samples)
+        for session in self._sessions:
+            await session.finish()
+
+    def change(self, old: pb.StreamingRecognitionConfig, new: pb.StreamingRecognitionConfig) -> pb.StreamingRecognitionConfig:
+        """Take a later configuration. Raises BadRequest naming the first field that may not change in mid-stream."""
+        _check_unchanged(old, new)
+        self._options = _options(new, self._model)
+        for session in self._sessions:
+            session.change(self._options)
+        return new
+
+    async def close(self, facts: dict[str, Any]) -> None:
+        """Give everything back, and leave the stream's numbers in `facts`."""
+        self._intake.close()
+        for session in self._sessions:
+            session.__exit__(None, None, None)
+        stats = [session.stats for session in self._sessions]
+        facts.update(
+            model=self._model.name,
+            audio_s=round(sum(each.audio_s for each in stats), 3),
+            chunks=sum(each.chunks for each in stats),
+            step_p50_ms=round(max((each.latency_ms(0.5) for each in stats), default=0.0), 1),
+            step_p99_ms=round(max((each.latency_ms(0.99) for each in stats), default=0.0), 1),
+        )
+
+    async def _push_samples(self, samples: np.ndarray) -> None:
+        if not self._sessions:
+            self._open(len(samples))
+        if len(self._sessions) == 1:
+            await self._sessions[0].push(samples[0])
+            return
+        async with asyncio.TaskGroup() as group:
+            for session, channel in zip(self._sessions, samples, strict=True):
+                group.create_task(session.push(channel))
+
+    def _open(self, num_channels: int) -> None:
+        if num_channels > convert.MAX_CHANNELS:
+            raise BadRequest(f"the audio has {num_channels} channels; allowed: 1 to {convert.MAX_CHANNELS}")
+        for channel in range(num_channels):
+            tag = channel + 1 if num_channels > 1 else 0
+            self._sessions.append(Session(self._model, self._options, self._emitter(tag)))
+
+    def _emitter(self, tag: int) -> Callable[[Result | SpeechEvent], Awaitable[None]]:
+        async def emit(outcome: Result | SpeechEvent) -> None:
+            is_result = isinstance(outcome, Result)
+            message = convert.streaming_result(outcome, tag) if is_result else convert.speech_event(outcome, tag)
+            async with self._writing:  # gRPC allows one write at a time; channels finish chunks together
+                await self._write(message)
+
+        return emit
+
+
+def _options(config: pb.StreamingRecognitionConfig, model: ServedModel) -> RecognitionOptions:
+    return convert.recognition_options(
+        config.config, model, interim_results=config.interim_results, single_utterance=config.single_utterance
+    )
+
+
+CHANGEABLE = frozenset(
+    {"max_alternatives", "enable_word_time_offsets", "enable_token_time_offsets", "endpointing_config"}
+)
+
+
+def _check_unchanged(old: pb.StreamingRecognitionConfig, new: pb.StreamingRecognitionConfig) -> None:
+    for field in pb.RecognitionConfig.DESCRIPTOR.fields:
+        if field.name not in CHANGEABLE and getattr(old.config, field.name) != getattr(new.config, field.name):
+            allowed = ", ".join(sorted(CHANGEABLE | {"interim_results"}))
+            raise BadRequest(f"{field.name} cannot change in mid-stream; what can: {allowed}")
+    if old.single_utterance != new.single_utterance:
+        raise BadRequest("single_utterance cannot change in mid-stream")
+
+
+def _model_info(model: ServedModel, is_default: bool) -> pb.ModelInfo:
+    return pb.ModelInfo(
+        name=model.name,
+        language_code=model.language,
+        is_default=is_default,
+        streaming=model.can_stream,
+        offline=model.offline_batcher is not None,
+        methods=[pb.DecodingMethod.Value(method.upper()) for method in model.methods],
+        sample_rate_hertz=model.sample_rate,
+        chunk_ms=model.chunk_ms,
+        vocabulary_size=len(model.tokens),
+    )
+
+
+def _single(error: Exception) -> Exception:
+    """The first cause inside the exception groups that task groups raise."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error

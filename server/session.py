@@ -1,0 +1,125 @@
+"""One stream from lease to release: samples in, results out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from types import TracebackType
+
+import numpy as np
+
+from engines.rescoring import RescoreItem
+from engines.streaming import StepItem
+from server.models import ServedModel
+from server.options import RecognitionOptions
+from server.stream_stats import StreamStats
+from speech.framing import Framer, Window
+from speech.recognition import Outcome, Recognition, SegmentEnd
+from speech.results import Result, SpeechEvent
+
+Emit = Callable[[Result | SpeechEvent], Awaitable[None]]
+
+
+class Session:
+    """Owns one stream: its lease, framer and recognition. Used by the call's task only.
+
+    A context manager: leaving it, for whatever reason, gives the lease back.
+    """
+
+    def __init__(self, model: ServedModel, options: RecognitionOptions, emit: Emit) -> None:
+        """Lease a slot. Raises SlotsExhausted when all are taken."""
+        self._model = model
+        self._options = options
+        self._emit = emit
+        self._framer = Framer(model.framing)
+        self._recognition = Recognition(
+            tokens=model.tokens,
+            frame_ms=model.encoder_frame_ms,
+            endpoint=options.endpoint,
+            options=options.results,
+            position_limit_frames=model.position_limit_frames,
+        )
+        self._sample_rate = model.sample_rate
+        self._started = 0.0
+        self._budget = model.config.streaming.latency_budget_ms / 1000
+        self.stats = StreamStats()
+        self._lease = model.slots.lease()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lease.release()
+
+    @property
+    def is_done(self) -> bool:
+        """A single-utterance stream has had its utterance."""
+        return self._recognition.is_done
+
+    def change(self, options: RecognitionOptions) -> None:
+        """Take what may change in mid-stream from `options`."""
+        self._options = options
+        self._recognition.change(options.results, options.endpoint)
+
+    async def push(self, samples: np.ndarray) -> None:
+        """Recognise (n,) float32 samples at the model's rate, as far as they fill chunks."""
+        if not self._started:
+            self._started = time.monotonic()
+        for window in self._framer.push_iter(samples):
+            await self._step(window)
+            if self.is_done:
+                return
+
+    async def finish(self) -> None:
+        """Recognise what is left, and send the last results."""
+        if not self.is_done:
+            for window in self._framer.flush():
+                await self._step(window)
+        await self._handle(self._recognition.flush(self._audio_ms()))
+        self.stats.audio_s = self._framer.num_samples / self._sample_rate
+
+    async def _step(self, window: Window) -> None:
+        item = StepItem(
+            slot=self._lease.slot,
+            window=window,
+            restart_encoder=self._recognition.restart_encoder,
+            restart_search=self._recognition.restart_search,
+            options=self._options.decoding.search,
+            keep_encoder_out=self._options.decoding.rescoring,
+        )
+        begin = time.monotonic()
+        output = await self._model.steps.submit(item, self._lease, self._deadline(window, begin))
+        self.stats.add_chunk(time.monotonic() - begin)
+        await self._handle(self._recognition.push(output, self._audio_ms(window)))
+
+    def _deadline(self, window: Window, now: float) -> float:
+        """When the chunk is due by the audio's clock.
+
+        A live stream's chunk is due a budget after now. A stream that sends faster than real time is ahead of the audio's
+        clock by as much as it is early, so its chunks wait behind all live ones.
+        """
+        return max(now, self._started + self._end_of(window) / self._sample_rate) + self._budget
+
+    def _end_of(self, window: Window) -> int:
+        return self._model.framing.end_sample(window)
+
+    def _audio_ms(self, window: Window | None = None) -> int:
+        samples = self._framer.num_samples if window is None else min(self._end_of(window), self._framer.num_samples)
+        return samples * 1000 // self._sample_rate
+
+    async def _handle(self, outcomes: Iterable[Outcome]) -> None:
+        for outcome in outcomes:
+            if isinstance(outcome, SegmentEnd):
+                await self._finish_segment(outcome)
+            else:
+                await self._emit(outcome)
+
+    async def _finish_segment(self, end: SegmentEnd) -> None:
+        nbest = end.nbest
+        if end.history is not None and len(nbest.tokens) > 0:
+            decoding = self._options.decoding
+            item = RescoreItem(end.history, nbest, decoding.ctc_weight, decoding.reverse_weight)
+            nbest = await self._model.rescore(item)
+        await self._handle(self._recognition.finish_segment(nbest))

@@ -1,0 +1,57 @@
+"""The one table from our error classes to gRPC status codes, and the one place where a call's ending is decided."""
+
+from __future__ import annotations
+
+import grpc
+
+from batcher.errors import BatchFailed, BatcherClosed, Overloaded, QueueTimeout, SlotsExhausted
+from engines.errors import BadModel, EngineFailed
+from server.errors import (
+    BadConfig,
+    BadRequest,
+    IdleStream,
+    OutOfOrder,
+    StartFailed,
+    TooManyStreams,
+    UnknownModel,
+)
+from speech.errors import BadAudio, BadOption, BadTokens
+
+INTERNAL_TEXT = "internal error; the server's log has the details"
+
+CODES: dict[type[Exception], grpc.StatusCode] = {
+    BadAudio: grpc.StatusCode.INVALID_ARGUMENT,
+    BadOption: grpc.StatusCode.INVALID_ARGUMENT,
+    BadRequest: grpc.StatusCode.INVALID_ARGUMENT,
+    OutOfOrder: grpc.StatusCode.FAILED_PRECONDITION,
+    UnknownModel: grpc.StatusCode.NOT_FOUND,
+    Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    SlotsExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    TooManyStreams: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    QueueTimeout: grpc.StatusCode.DEADLINE_EXCEEDED,
+    IdleStream: grpc.StatusCode.ABORTED,
+    BatcherClosed: grpc.StatusCode.UNAVAILABLE,
+    BatchFailed: grpc.StatusCode.INTERNAL,
+    EngineFailed: grpc.StatusCode.INTERNAL,
+    BadModel: grpc.StatusCode.INTERNAL,
+    BadTokens: grpc.StatusCode.INTERNAL,
+    BadConfig: grpc.StatusCode.INTERNAL,
+    StartFailed: grpc.StatusCode.INTERNAL,
+}
+
+
+def ending(error: BaseException) -> tuple[grpc.StatusCode, str]:
+    """Return the code and text a client sees for `error`.
+
+    Messages of INTERNAL endings stay in the log: grpc.aio would otherwise send any exception's text as UNKNOWN.
+    A failed batch ends as its cause does when the cause is the caller's own doing.
+    """
+    if isinstance(error, BatchFailed) and _code(error.__cause__) not in (None, grpc.StatusCode.INTERNAL):
+        assert error.__cause__ is not None
+        return ending(error.__cause__)
+    code = _code(error) or grpc.StatusCode.INTERNAL
+    return code, INTERNAL_TEXT if code is grpc.StatusCode.INTERNAL else str(error)
+
+
+def _code(error: BaseException | None) -> grpc.StatusCode | None:
+    return next((code for kind, code in CODES.items() if isinstance(error, kind)), None)
