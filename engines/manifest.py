@@ -1,0 +1,117 @@
+"""`model.toml`: what a model folder says about itself. Every key is optional; graphs are inspected whatever it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from engines.errors import BadModel
+from speech.features import PROFILES, FbankConfig
+
+FILE_NAME = "model.toml"
+
+Family = Literal["W1", "W2", "W3", "W4"]
+"""W1 WeNet GPU offline, W2 WeNet GPU streaming, W3 WeNet CPU, W4 sherpa-onnx WeNet CTC."""
+PartialFrames = Literal["exact", "wenet"]
+"""How many encoder frames of an incomplete window count: those of the unpadded convolutions, or frames // subsampling."""
+Weight = Annotated[float, Meta(ge=0.0)]
+Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
+Count = Annotated[int, Meta(ge=1)]
+
+
+class EncoderManifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One half of a model; paths are relative to the folder. What the graph's side files leave out can be said here."""
+
+    encoder: str
+    family: Family | None = None
+    ctc: str | None = None  # W3 only
+    subsampling: Count | None = None
+    right_context: Annotated[int, Meta(ge=0)] | None = None
+    chunk: Count | None = None
+    left_chunks: Annotated[int, Meta(ge=-1)] | None = None
+
+
+class DecoderManifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The attention decoder. Weights baked into a W1 or W2 graph cannot be read from it: state them here."""
+
+    path: str
+    ctc_weight: Weight | None = None
+    reverse_weight: Fraction | None = None
+
+
+class FeaturesManifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A front end: a profile of `speech.features.PROFILES` and what differs from it."""
+
+    profile: str | None = None
+    sample_rate: int | None = None
+    num_bins: int | None = None
+    frame_length_ms: float | None = None
+    frame_shift_ms: float | None = None
+    scale: float | None = None
+    snip_edges: bool | None = None
+    low_hz: float | None = None
+    high_hz: float | None = None
+    window: str | None = None
+    preemphasis: float | None = None
+    remove_dc: bool | None = None
+    log_floor: float | None = None
+    pad_value: float | None = None
+
+    def overrides(self) -> dict[str, Any]:
+        """Return the fields that differ from the profile."""
+        values = msgspec.structs.asdict(self)
+        return {key: value for key, value in values.items() if value is not None and key != "profile"}
+
+
+class PositionsManifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Rows of the positional table, in encoder frames; 0 says that the encoder has no such limit."""
+
+    limit: Annotated[int, Meta(ge=0)]
+
+
+class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All of `model.toml`."""
+
+    name: str | None = None
+    language: str = ""
+    description: str = ""
+    tokens: str | None = None
+    partial_frames: PartialFrames = "exact"
+    streaming: EncoderManifest | None = None
+    offline: EncoderManifest | None = None
+    decoder: DecoderManifest | None = None
+    features: FeaturesManifest = FeaturesManifest()
+    positions: PositionsManifest | None = None
+
+    @property
+    def names_graphs(self) -> bool:
+        """Whether the graphs are named here, so that the folder is not searched for them."""
+        return not (self.streaming is None and self.offline is None and self.decoder is None)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the folder's `model.toml`, or return the defaults when it has none. Raises BadModel naming the wrong key."""
+    path = folder / FILE_NAME
+    if not path.is_file():
+        return Manifest()
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=Manifest)
+    except OSError as error:
+        raise BadModel(f"{path}: cannot be read: {error.strerror}") from error
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise BadModel(f"{path}: {error}") from error
+
+
+def fbank_config(features: FeaturesManifest, default: FbankConfig) -> FbankConfig:
+    """Apply a profile, if one is named, and the overrides to `default`. Raises BadModel naming the wrong key."""
+    if features.profile is not None:
+        if features.profile not in PROFILES:
+            raise BadModel(f"[features] profile is {features.profile!r}; known profiles are {', '.join(PROFILES)}")
+        default = PROFILES[features.profile]
+    try:
+        return msgspec.convert({**msgspec.structs.asdict(default), **features.overrides()}, FbankConfig)
+    except msgspec.ValidationError as error:
+        raise BadModel(f"[features] {error}") from error
