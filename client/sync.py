@@ -8,6 +8,7 @@
 import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
@@ -117,8 +118,10 @@ class Client:
     def _attempt(
         self, first: pb.StreamingRecognizeRequest, source: Replay, deadline: Deadline, metadata: Metadata
     ) -> Iterator[results.Update]:
-        requests = _requests(first, source)
+        calls: SimpleQueue[grpc.Call] = SimpleQueue()
+        requests = _requests(first, source, calls)
         call = self._stub.StreamingRecognize(requests, timeout=deadline.left(), metadata=self._join(metadata))
+        calls.put(call)
         try:
             for response in call:
                 source.accepted()
@@ -147,17 +150,17 @@ class Client:
         return (*self._metadata, *metadata)
 
 
-def _requests(first: pb.StreamingRecognizeRequest, source: Replay) -> Iterator[pb.StreamingRecognizeRequest]:
-    """Give one attempt's messages. Runs on gRPC's thread."""
+def _requests(
+    first: pb.StreamingRecognizeRequest, source: Replay, calls: "SimpleQueue[grpc.Call]"
+) -> Iterator[pb.StreamingRecognizeRequest]:
+    """Give one attempt's messages. Runs on gRPC's thread; a failing source cancels the call that `calls` will hold.
+
+    Raising instead would make gRPC log a traceback of what the caller gets as an exception anyway.
+    """
     yield first
     try:
         for packet in source.attempt():
             yield request_for(packet)
     except Exception as error:
         source.failure = error
-        # Raised on, it would be logged by gRPC and hidden from the caller; see the end of `_attempt` for ours.
-        raise _SourceFailed from None
-
-
-class _SourceFailed(Exception):
-    """Makes gRPC end the call; the caller gets the source's own error."""
+        calls.get().cancel()
