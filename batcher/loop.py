@@ -180,6 +180,7 @@ class BatchLoop(Generic[Waiting]):
             self._give_out(flight.batch, future)
         except BaseException as error:
             self._crash = error
+            self._fail_all(flight.batch, error)  # no longer in flight, so `_abort` would miss them
         self._wake.set()
         self._announce_if_empty()
 
