@@ -1,0 +1,140 @@
+"""What inspection finds in a model folder: plain values, from which `engines.load` builds and `engines.report` reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct
+
+from engines.errors import BadModel
+from engines.manifest import Family, PartialFrames
+from speech.features import FbankConfig
+from speech.framing import Framing
+
+
+class StateTensor(Struct, frozen=True, kw_only=True):
+    """One encoder cache: the graph's input and output, its shape for one stream (the batch axis is 1) and its type."""
+
+    name: str
+    output: str
+    shape: tuple[int, ...]
+    batch_axis: int
+    dtype: str
+
+    @property
+    def values(self) -> int:
+        """Numbers that one stream's row holds."""
+        count = 1
+        for size in self.shape:
+            count *= size
+        return count
+
+
+class StreamingSpec(Struct, frozen=True, kw_only=True):
+    """The streaming half. Counts of frames are encoder frames unless said otherwise.
+
+    `context` feature frames give one encoder frame and `subsampling` more each further one; a step adds `chunk`.
+    `left_chunks` -1 is all of the past. `candidates` is the graph's own top-k, None where it gives all log-probs.
+    `position_limit_frames` can be decoded between two restarts of the encoder; None is no limit.
+    """
+
+    family: Family
+    encoder: Path
+    ctc: Path | None = None
+    subsampling: int
+    context: int
+    chunk: int
+    left_chunks: int
+    num_bins: int
+    output_size: int | None
+    vocab_size: int | None
+    candidates: int | None = None
+    first_offset: int = 0
+    position_limit_frames: int | None = None
+    partial_frames: PartialFrames = "exact"
+    is_batchable: bool = False
+    float_type: str = "float32"
+    states: tuple[StateTensor, ...] = ()
+
+    @property
+    def right_context(self) -> int:
+        """Feature frames that an encoder frame sees beyond its first."""
+        return self.context - 1
+
+    @property
+    def window_frames(self) -> int:
+        """Feature frames that a step reads."""
+        return (self.chunk - 1) * self.subsampling + self.context
+
+    def framing(self, fbank: FbankConfig) -> Framing:
+        """Return how steps lie over the features of `fbank`."""
+        minimum = self.context if self.partial_frames == "exact" else self.subsampling
+        return Framing(
+            window_frames=self.window_frames,
+            stride_frames=self.chunk * self.subsampling,
+            subsampling=self.subsampling,
+            right_context=self.right_context,
+            fbank=fbank,
+            min_frames=minimum,
+        )
+
+
+class OfflineSpec(Struct, frozen=True, kw_only=True):
+    """The whole-recording half; fields as in StreamingSpec. `output_size` None: the graph keeps its encoder output."""
+
+    family: Family
+    encoder: Path
+    ctc: Path | None = None
+    subsampling: int
+    context: int
+    num_bins: int
+    output_size: int | None
+    vocab_size: int | None
+    candidates: int | None = None
+    position_limit_frames: int | None = None
+    is_batchable: bool = False
+    float_type: str = "float32"
+    states: tuple[StateTensor, ...] = ()
+
+
+class RescoringSpec(Struct, frozen=True, kw_only=True):
+    """The attention decoder. `best_index` graphs (W1, W2) weigh inside and name the best; `scores` graphs (W3) do not.
+
+    `ctc_weight` and `reverse_weight` are the model's own, None where baked into the graph and not known. `beam` is the
+    number of hypotheses a graph insists on, None where it may vary.
+    """
+
+    kind: Literal["best_index", "scores"]
+    decoder: Path
+    is_bidirectional: bool
+    ctc_weight: float | None = None
+    reverse_weight: float | None = None
+    sos: int
+    eos: int
+    beam: int | None = None
+    output_size: int | None = None
+    is_batchable: bool = True
+    float_type: str = "float32"
+
+
+class ModelDescription(Struct, frozen=True, kw_only=True):
+    """A model folder, read and checked. It can be loaded when `problems` is empty; `notes` are worth knowing."""
+
+    folder: Path
+    name: str
+    language: str = ""
+    summary: str = ""
+    streaming: StreamingSpec | None = None
+    offline: OfflineSpec | None = None
+    rescoring: RescoringSpec | None = None
+    tokens_path: Path | None = None
+    num_tokens: int = 0
+    fbank: FbankConfig = FbankConfig()
+    notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    def require_usable(self) -> None:
+        """Raise BadModel with every problem when there is one."""
+        if self.problems:
+            raise BadModel(f"{self.folder}: " + "; ".join(self.problems))
