@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, TypeVar
 
 from engines import sidefiles
 from engines.description import ModelDescription, OfflineSpec, RescoringSpec, StreamingSpec
@@ -30,6 +31,8 @@ ENCODERS: tuple[Role, ...] = ("W2 encoder", "W1 encoder", "W3 encoder", "W4 stre
 DECODERS: tuple[Role, ...] = ("best-index decoder", "scores decoder")
 _REDUCED = ("quant", "int8", "uint8", "fp16", "float16")  # parts of file names; the full-precision twin is preferred
 _LOOK = OrtOptions(optimise=False)
+
+Spec = TypeVar("Spec", StreamingSpec, OfflineSpec)
 
 
 def inspect(folder: Path) -> ModelDescription:
@@ -163,7 +166,7 @@ class _Inspector:
                 return half
         return None
 
-    def _keep[Spec: (StreamingSpec, OfflineSpec)](self, first: Spec | None, second: Spec) -> Spec:
+    def _keep(self, first: Spec | None, second: Spec) -> Spec:
         if first is None:
             return second
         self.findings.note(
@@ -188,8 +191,8 @@ class _Inspector:
                 )
             elif spec.vocab_size != len(tokens):
                 self.findings.problem(
-                    f"{spec.encoder.name} scores {spec.vocab_size} tokens, the token file has {len(tokens)}: it belongs to "
-                    f"another model"
+                    f"{spec.encoder.name} scores {spec.vocab_size} tokens, the token file has {len(tokens)}: "
+                    f"it belongs to another model"
                 )
 
     def _rescoring(
@@ -234,13 +237,13 @@ class _Inspector:
         return config
 
 
-def _fields(config: FbankConfig) -> dict[str, object]:
+def _fields(config: FbankConfig) -> dict[str, Any]:
     return {name: getattr(config, name) for name in config.__struct_fields__}
 
 
-def _stated_front_end(graphs: Iterable[Graph]) -> dict[str, object]:
+def _stated_front_end(graphs: Iterable[Graph]) -> dict[str, Any]:
     """Collect what train.yaml says of the features."""
-    found: dict[str, object] = {}
+    found: dict[str, Any] = {}
     for graph in graphs:
         dataset = graph.train.get("dataset_conf") or {}
         fbank, resample = dataset.get("fbank_conf") or {}, dataset.get("resample_conf") or {}

@@ -1,4 +1,4 @@
-"""What inspection finds in a model folder: plain values, from which `engines.load` builds and `engines.report` reports."""
+"""What inspection finds in a model folder: plain values, for `engines.load` to build from and `engines.report` to show."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ FILE_NAME = "model.toml"
 Family = Literal["W1", "W2", "W3", "W4"]
 """W1 WeNet GPU offline, W2 WeNet GPU streaming, W3 WeNet CPU, W4 sherpa-onnx WeNet CTC."""
 PartialFrames = Literal["exact", "wenet"]
-"""How many encoder frames of an incomplete window count: those of the unpadded convolutions, or frames // subsampling."""
+"""Which encoder frames of an incomplete window count: those of unpadded convolutions, or frames // subsampling."""
 Weight = Annotated[float, Meta(ge=0.0)]
 Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
 Count = Annotated[int, Meta(ge=1)]

@@ -15,7 +15,7 @@ from engines.errors import BadModel, EngineFailed
 
 Array = npt.NDArray[Any]
 
-_NUMPY_TYPES = {
+_NUMPY_TYPES: dict[str, np.dtype[Any]] = {
     "tensor(float)": np.dtype(np.float32),
     "tensor(float16)": np.dtype(np.float16),
     "tensor(double)": np.dtype(np.float64),

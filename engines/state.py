@@ -78,7 +78,8 @@ class SlotArrays:
 
     def row(self, name: str, slot: int) -> Array:
         """Return one slot's row of the input `name`, as a view."""
-        return self._rows[name][self._checked(slot)]
+        view: Array = self._rows[name][self._checked(slot)]
+        return view
 
     def _checked(self, slot: int) -> int:
         # A negative index would silently be another stream's row.

@@ -131,7 +131,7 @@ def fixed_sizes(graph: Graph, name: str, axes: tuple[int, ...], findings: Findin
 
 
 def is_batchable(graph: Graph, name: str, findings: Findings) -> bool | None:
-    """Tell whether the batch axis of input `name` varies; a fixed batch of 1 is noted, any other is a problem (None)."""
+    """Tell whether the batch axis of `name` varies; a fixed batch of 1 is noted, any other is a problem (None)."""
     size = graph.model.inputs[name].size(0)
     if size is None:
         return True

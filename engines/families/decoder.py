@@ -1,4 +1,4 @@
-"""Attention decoders: W1/W2's, which weighs inside and names the best hypothesis, and W3's, which returns all scores."""
+"""Attention decoders: W1 and W2's weighs inside and names the best hypothesis, W3's returns all scores."""
 
 from __future__ import annotations
 

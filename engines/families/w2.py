@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 
@@ -53,7 +53,7 @@ def describe(graph: Graph, half: EncoderManifest | None, inspection: Inspection)
     scores = outputs["ctc_log_probs" if has_all else "log_probs"]
     return StreamingSpec(
         family="W2",
-        encoder=Path(graph.path),
+        encoder=graph.path,
         subsampling=pair[0],
         context=pair[1],
         chunk=chunk,
@@ -138,7 +138,7 @@ def _offset_advances(graph: Graph, outputs: dict[str, Array], chunk: int, findin
     return offset == chunk
 
 
-def _accepts(graph: Graph, states: tuple[StateTensor, ...], window: int, num_bins: int) -> common.Callable[[int], bool]:
+def _accepts(graph: Graph, states: tuple[StateTensor, ...], window: int, num_bins: int) -> Callable[[int], bool]:
     def accepts(first: int) -> bool:
         feeds = _blank_step(states, window, num_bins, rows=1)
         feeds["offset"] += first
@@ -166,5 +166,5 @@ def _compare_with_config(graph: Graph, chunk: int, window: int, cache: int, find
         stated = common.as_int(graph.config.get(key))
         if stated is not None and stated != value:
             findings.problem(
-                f"config.yaml states {key} {stated}, but {graph.path.name} has {value}: they come from different exports"
+                f"config.yaml states {key} {stated}, but {graph.path.name} has {value}: they are of different exports"
             )

@@ -8,6 +8,7 @@ from engines.description import OfflineSpec
 from engines.families import common, w1
 from engines.families.common import Graph, Inspection, Wanted
 from engines.manifest import EncoderManifest
+from engines.ort import Array
 
 INPUTS: Wanted = {"x": ("float", 3), "x_lens": ("int", 1)}
 OUTPUTS: Wanted = {"log_probs": ("float", 3), "log_probs_lens": ("int", 1)}
@@ -24,7 +25,10 @@ def describe(graph: Graph, half: EncoderManifest | None, inspection: Inspection)
         return None
     lengths, vocab_size = [], 0
     for frames in w1.PROBE_LENGTHS:
-        feeds = {"x": np.zeros((1, frames, bins[0]), np.float32), "x_lens": np.full(1, frames, np.int64)}
+        feeds: dict[str, Array] = {
+            "x": np.zeros((1, frames, bins[0]), np.float32),
+            "x_lens": np.full(1, frames, np.int64),
+        }
         outputs = common.try_run(graph, feeds, findings)
         if outputs is None:
             return None

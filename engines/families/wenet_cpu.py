@@ -164,7 +164,7 @@ def _geometry(graph: Graph, names: Names, half: EncoderManifest | None, findings
     chunk, left = _stated_chunks(graph, half)
     if chunk is None or left is None:
         findings.problem(
-            f"{graph.path.name}: its metadata lack chunk_size and left_chunks; state chunk and left_chunks in model.toml"
+            f"{graph.path.name}: its metadata lack chunk_size or left_chunks; state chunk and left_chunks in model.toml"
         )
         return None
     bins = common.fixed_sizes(graph, names.features, (2,), findings)
@@ -246,8 +246,8 @@ def _shapes_agree(graph: Graph, geometry: Geometry, outputs: dict[str, Array], f
     frames = outputs[geometry.names.output].shape[1]
     if frames != geometry.chunk:
         findings.problem(
-            f"{graph.path.name} makes {frames} encoder frames of {geometry.window} feature frames, but its metadata say "
-            f"chunk_size {geometry.chunk} with subsampling {geometry.front_end[0]} and context {geometry.front_end[1]}"
+            f"{graph.path.name} makes {frames} encoder frames of {geometry.window} feature frames, but its metadata "
+            f"say chunk_size {geometry.chunk} with subsampling {geometry.front_end[0]} and context {geometry.front_end[1]}"
         )
         return False
     cache = outputs[geometry.names.next_att_cache].shape[2]
@@ -257,11 +257,11 @@ def _shapes_agree(graph: Graph, geometry: Geometry, outputs: dict[str, Array], f
             f"{graph.path.name} returns a cache of {cache} frames after its first step, left_chunks "
             f"{geometry.left_chunks} means {expected}"
         )
-    return cache == expected
+    return bool(cache == expected)
 
 
 def _sizes(graph: Graph, ctc: Graph | None, output: Array, findings: Findings) -> tuple[int | None, int | None]:
-    """Return vocabulary and output size: a W4 encoder's output are log-probs, a W3 encoder's go through the CTC head."""
+    """Return vocabulary and output size: W4 encoders return log-probs, W3's output goes through the CTC head."""
     if graph.role == "W4 streaming":
         return int(output.shape[2]), None
     size = int(output.shape[2])

@@ -1,0 +1,27 @@
+"""What engines refuse before or after a batch, in streams and in recordings alike."""
+
+from __future__ import annotations
+
+from engines.encoder import IntArray
+from engines.errors import EngineFailed
+from speech.errors import BadOption
+from speech.search import SearchOptions
+
+MAX_BEAM = 32
+
+
+def check_search(options: SearchOptions) -> None:
+    """Raise BadOption for options that no engine takes; ask before a stream begins, as a batch has neighbours."""
+    if options.beam_size > MAX_BEAM:
+        raise BadOption(f"search beam_size is {options.beam_size}; this server allows up to {MAX_BEAM}")
+
+
+def require_known_tokens(ids: IntArray, num_out: IntArray, num_tokens: int) -> None:
+    """Raise EngineFailed for ids beyond the token table: not every graph shows its vocabulary before it runs."""
+    if not ids.size or ids.max() < num_tokens:
+        return
+    worst = max((int(row[:count].max()) for row, count in zip(ids, num_out, strict=True) if count), default=0)
+    if worst >= num_tokens:
+        raise EngineFailed(
+            f"the graph names token {worst}, the token file has {num_tokens}: it belongs to another model"
+        )

@@ -1,0 +1,102 @@
+"""From a description to a model that runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from engines.description import ModelDescription, OfflineSpec, StreamingSpec
+from engines.encoder import StreamingEncoder
+from engines.offline import open_offline
+from engines.ort import OrtOptions
+from engines.recordings import OfflineCtc
+from engines.rescoring import Rescorer
+from engines.sidefiles import read_tokens
+from engines.streaming import StreamingCtc
+from engines.wenet_cpu import WenetCpuEncoder
+from engines.wenet_streaming import WenetStreamingEncoder
+from speech.tokens import TokenTable
+
+Count = Annotated[int, Meta(ge=1)]
+
+
+class EngineOptions(Struct, frozen=True, kw_only=True):
+    """Sizes and threads of one model's engines. `threads` 0 takes every processor."""
+
+    num_slots: Count = 64
+    max_batch: Count = 16
+    offline_batch: Count = 8
+    rescoring_batch: Count = 8
+    threads: Annotated[int, Meta(ge=0)] = 0
+    spinning: bool = False
+    provider: str = "CPUExecutionProvider"
+
+    @property
+    def ort(self) -> OrtOptions:
+        """Return the graphs' share of the options."""
+        return OrtOptions(intra_threads=self.threads, allow_spinning=self.spinning, provider=self.provider)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedModel:
+    """A model ready to run. `streaming`, `offline` and `rescorer` are each run by one thread of their own."""
+
+    description: ModelDescription
+    tokens: TokenTable
+    streaming: StreamingCtc | None
+    offline: OfflineCtc | None
+    rescorer: Rescorer | None
+
+
+def load(description: ModelDescription, options: EngineOptions) -> LoadedModel:
+    """Load the graphs of a described folder and allocate its streams; blocks for seconds. Raises BadModel."""
+    description.require_usable()
+    assert description.tokens_path is not None, "a folder without tokens has a problem"
+    tokens = read_tokens(description.tokens_path)
+    rescorer = None
+    if description.rescoring is not None:
+        rescorer = Rescorer(description.rescoring, options.rescoring_batch, options.ort)
+    return LoadedModel(
+        description=description,
+        tokens=tokens,
+        streaming=None if description.streaming is None else _streaming(description, tokens, options),
+        offline=None if description.offline is None else _offline(description, tokens, rescorer, options),
+        rescorer=rescorer,
+    )
+
+
+def _streaming(description: ModelDescription, tokens: TokenTable, options: EngineOptions) -> StreamingCtc:
+    spec = description.streaming
+    assert spec is not None, "asked for a streaming half that exists"
+    return StreamingCtc(
+        _open_streaming(spec, options),
+        spec.framing(description.fbank),
+        num_tokens=len(tokens),
+        blank_id=tokens.blank_id,
+        position_limit_frames=spec.position_limit_frames,
+    )
+
+
+def _open_streaming(spec: StreamingSpec, options: EngineOptions) -> StreamingEncoder:
+    if spec.family == "W2":
+        return WenetStreamingEncoder(spec, options.num_slots, options.max_batch, options.ort)
+    return WenetCpuEncoder(spec, options.num_slots, options.ort)
+
+
+def _offline(
+    description: ModelDescription, tokens: TokenTable, rescorer: Rescorer | None, options: EngineOptions
+) -> OfflineCtc:
+    spec = description.offline
+    assert isinstance(spec, OfflineSpec), "asked for an offline half that exists"
+    return OfflineCtc(
+        open_offline(spec, options.offline_batch, description.fbank.pad_value, options.ort),
+        description.fbank,
+        subsampling=spec.subsampling,
+        context=spec.context,
+        num_tokens=len(tokens),
+        blank_id=tokens.blank_id,
+        position_limit_frames=spec.position_limit_frames,
+        rescorer=rescorer,
+    )

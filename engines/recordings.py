@@ -1,0 +1,145 @@
+"""Whole recordings to hypotheses: features, encoder, CTC search and, where asked for, rescoring."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from engines.encoder import FloatArray
+from engines.limits import MAX_BEAM, check_search, require_known_tokens
+from engines.offline import Encoded, OfflineEncoder
+from engines.rescoring import RescoreItem, Rescorer
+from speech.errors import BadAudio
+from speech.features import Fbank, FbankConfig
+from speech.search import CtcSearch, Nbest, SearchOptions
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OfflineItem:
+    """A recording: samples (n,) float32 in [-1, 1] at the model's rate. Rescoring is ignored by models without it."""
+
+    samples: FloatArray
+    options: SearchOptions
+    rescoring: bool = False
+    ctc_weight: float | None = None
+    reverse_weight: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OfflineOutput:
+    """The n-best list, best first, and the recording's encoder frames. Audio too short for one gives an empty text."""
+
+    nbest: Nbest
+    num_frames: int
+
+
+class OfflineCtc:
+    """Recognises recordings in batches. Owned by the server's app; all methods on one thread of its own."""
+
+    def __init__(
+        self,
+        encoder: OfflineEncoder,
+        fbank: FbankConfig,
+        *,
+        subsampling: int,
+        context: int,
+        num_tokens: int,
+        blank_id: int,
+        position_limit_frames: int | None = None,
+        rescorer: Rescorer | None = None,
+    ) -> None:
+        """Take over `encoder`; `rescorer` may be shared. `context` feature frames give the first encoder frame."""
+        self.fbank = fbank
+        self.subsampling = subsampling
+        self.position_limit_frames = position_limit_frames
+        self.batch_limit = encoder.batch_limit
+        self._context = context
+        self._encoder = encoder
+        self._num_tokens = num_tokens
+        self._features = Fbank(fbank)
+        self._rescorer = rescorer
+        self._search = CtcSearch(encoder.batch_limit, blank_id, MAX_BEAM)
+
+    @property
+    def frame_ms(self) -> float:
+        """Milliseconds from one encoder frame to the next."""
+        return self.subsampling * self.fbank.frame_shift_ms
+
+    @property
+    def max_samples(self) -> int | None:
+        """The longest recording that fits the model's positions, None where there is no limit."""
+        if self.position_limit_frames is None:
+            return None
+        return self.fbank.num_samples((self.position_limit_frames - 1) * self.subsampling + self._context)
+
+    def require_fits(self, num_samples: int) -> None:
+        """Raise BadAudio for a recording beyond the model's positions. Any thread."""
+        limit, rate = self.max_samples, self.fbank.sample_rate
+        if limit is not None and num_samples > limit:
+            raise BadAudio(
+                f"{num_samples / rate:.1f} s of audio in one piece; this model allows {limit / rate:.1f} s "
+                f"({self.position_limit_frames} encoder frames)"
+            )
+
+    def run(self, items: Sequence[OfflineItem]) -> list[OfflineOutput]:
+        """Recognise the recordings; more than `batch_limit` run in several batches.
+
+        Raises BadAudio as `require_fits`, BadOption for weights that the model cannot use, EngineFailed.
+        """
+        for item in items:
+            self.require_fits(len(item.samples))
+            check_search(item.options)
+        outputs: list[OfflineOutput] = []
+        for start in range(0, len(items), self.batch_limit):
+            outputs += self._run_batch(items[start : start + self.batch_limit])
+        return outputs
+
+    def warm_up(self, batch_sizes: Sequence[int]) -> None:
+        """Run each batch size once on a second of silence."""
+        item = OfflineItem(np.zeros(self.fbank.sample_rate, np.float32), SearchOptions())
+        for size in sorted({min(size, self.batch_limit) for size in batch_sizes}):
+            self.run([item] * size)
+
+    def _run_batch(self, items: Sequence[OfflineItem]) -> list[OfflineOutput]:
+        features = [self._features.whole(item.samples) for item in items]
+        long_enough = [slot for slot, frames in enumerate(features) if len(frames) >= self._context]
+        encoded = self._encoder.run([features[slot] for slot in long_enough]) if long_enough else []
+        for slot, item in enumerate(items):
+            self._search.open(slot, item.options)
+        try:
+            self._decode(long_enough, encoded)
+            lists = self._search.nbest(range(len(items)))
+        finally:
+            for slot in range(len(items)):
+                self._search.close(slot)
+        by_slot = dict(zip(long_enough, encoded, strict=True))
+        self._rescore(items, lists, by_slot)
+        counts = [len(by_slot[slot].ids) if slot in by_slot else 0 for slot in range(len(items))]
+        return [OfflineOutput(nbest, count) for nbest, count in zip(lists, counts, strict=True)]
+
+    def _decode(self, slots: Sequence[int], encoded: Sequence[Encoded]) -> None:
+        """Search all recordings in one call, padded to the longest."""
+        if not slots:
+            return
+        num_frames = np.array([len(one.ids) for one in encoded], np.int32)
+        shape = (len(slots), int(num_frames.max()), encoded[0].ids.shape[1])
+        log_probs, ids = np.zeros(shape, np.float32), np.zeros(shape, np.int32)
+        for row, one in enumerate(encoded):
+            log_probs[row, : len(one.ids)] = one.log_probs
+            ids[row, : len(one.ids)] = one.ids
+        require_known_tokens(ids, num_frames, self._num_tokens)
+        self._search.step(np.array(slots, np.int32), log_probs, ids, num_frames)
+
+    def _rescore(self, items: Sequence[OfflineItem], lists: list[Nbest], encoded: dict[int, Encoded]) -> None:
+        """Put the rescored lists in the place of those that ask for it."""
+        if self._rescorer is None:
+            return
+        work: dict[int, RescoreItem] = {}
+        for slot, one in encoded.items():
+            item = items[slot]
+            if item.rescoring and one.encoder_out is not None:
+                work[slot] = RescoreItem(one.encoder_out, lists[slot], item.ctc_weight, item.reverse_weight)
+        for slot, nbest in zip(work, self._rescorer.run(list(work.values())), strict=True):
+            lists[slot] = nbest

@@ -1,0 +1,159 @@
+"""The attention decoder's second opinion on finished n-best lists: which hypothesis is best, and for W3 every score.
+
+With l and r the log-softmax of the two directions and n tokens in a hypothesis,
+att = sum over its tokens and eos of (1 - reverse_weight) l(y) + reverse_weight r(y'), best = att + ctc_weight * ctc.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engines.description import RescoringSpec
+from engines.encoder import FloatArray
+from engines.ort import Array, OrtModel, OrtOptions
+from speech.errors import BadOption
+from speech.search.nbest import Nbest
+
+FLOOR = -10000.0
+"""Score of rows without a hypothesis: finite in float16, and no NaN when it is multiplied by a weight of 0."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RescoreItem:
+    """A segment: `encoder_out` (frames, dim) float32, its n-best list, and weights (None: the model's own)."""
+
+    encoder_out: FloatArray
+    nbest: Nbest
+    ctc_weight: float | None = None
+    reverse_weight: float | None = None
+
+
+class Rescorer:
+    """Owns the decoder's graph and no state between calls, so that several threads may call `run`."""
+
+    def __init__(self, spec: RescoringSpec, max_batch: int, options: OrtOptions) -> None:
+        """Load the graph. Raises BadModel."""
+        self.spec = spec
+        self.batch_limit = max_batch if spec.is_batchable else 1
+        self._model = OrtModel(spec.decoder, options)
+
+    def check(self, ctc_weight: float | None, reverse_weight: float | None) -> None:
+        """Raise BadOption when this model cannot rescore with such weights; ask before a stream begins."""
+        if ctc_weight is not None and not 0.0 <= ctc_weight < np.inf:
+            raise BadOption(f"rescoring ctc_weight is {ctc_weight}; allowed is 0 or more")
+        if reverse_weight is not None and not 0.0 <= reverse_weight <= 1.0:
+            raise BadOption(f"rescoring reverse_weight is {reverse_weight}; allowed is 0 to 1")
+        if reverse_weight and not self.spec.is_bidirectional:
+            raise BadOption(f"rescoring reverse_weight is {reverse_weight}; this model decodes left to right only")
+        if self.spec.kind == "best_index":
+            self._check_baked(ctc_weight, reverse_weight)
+
+    def run(self, items: Sequence[RescoreItem]) -> list[Nbest]:
+        """Return each item's hypotheses, best first.
+
+        Scores stay the search's where the graph only names the best, and become the combined ones for W3. An item
+        does not depend on its neighbours; one without frames or with nothing to choose comes back as it is.
+        Raises BadOption for weights that `check` refuses, EngineFailed.
+        """
+        for item in items:
+            self.check(item.ctc_weight, item.reverse_weight)
+        results = [item.nbest for item in items]
+        open_items = [index for index, item in enumerate(items) if len(item.encoder_out) and len(item.nbest.tokens) > 1]
+        for start in range(0, len(open_items), self.batch_limit):
+            chosen = open_items[start : start + self.batch_limit]
+            batch = [items[index] for index in chosen]
+            rescored = self._by_index(batch) if self.spec.kind == "best_index" else [self._by_scores(batch[0])]
+            for index, nbest in zip(chosen, rescored, strict=True):
+                results[index] = nbest
+        return results
+
+    def _check_baked(self, ctc_weight: float | None, reverse_weight: float | None) -> None:
+        """Weights inside the graph: the CTC weight can be changed by scaling the scores, if it is known and not 0."""
+        own = self.spec.ctc_weight
+        if ctc_weight is not None and ctc_weight != own and not own:
+            known = "not known" if own is None else "0"
+            raise BadOption(
+                f"rescoring ctc_weight is {ctc_weight}; this model's is fixed in its graph and {known}: leave it out"
+            )
+        if reverse_weight is not None and reverse_weight != self.spec.reverse_weight:
+            known = "not known" if self.spec.reverse_weight is None else f"{self.spec.reverse_weight:g}"
+            raise BadOption(
+                f"rescoring reverse_weight is {reverse_weight}; this model's is fixed in its graph ({known})"
+            )
+
+    def _by_index(self, items: Sequence[RescoreItem]) -> list[Nbest]:
+        beam = self.spec.beam or max(len(item.nbest.tokens) for item in items)
+        feeds = _pack_encoder(items)
+        feeds.update(_pack_hypotheses(items, beam, self.spec.sos, self.spec.eos))
+        feeds["ctc_score"] = np.stack([self._ctc_scores(item, beam) for item in items])
+        best = self._model.run(feeds, ["best_index"])["best_index"]
+        return [_best_first(item.nbest, int(index)) for item, index in zip(items, best, strict=True)]
+
+    def _ctc_scores(self, item: RescoreItem, beam: int) -> FloatArray:
+        scores = np.full(beam, FLOOR, np.float32)
+        given = item.nbest.scores[:beam]
+        if item.ctc_weight is not None and self.spec.ctc_weight:
+            given = given * (item.ctc_weight / self.spec.ctc_weight)
+        scores[: len(given)] = np.maximum(given, FLOOR)
+        return scores
+
+    def _by_scores(self, item: RescoreItem) -> Nbest:
+        hypotheses = item.nbest.tokens
+        padded = np.zeros((len(hypotheses), max(map(len, hypotheses)) + 1), np.int64)
+        padded[:, 0] = self.spec.sos
+        for row, tokens in zip(padded, hypotheses, strict=True):
+            row[1 : len(tokens) + 1] = tokens
+        lengths = np.array([len(tokens) + 1 for tokens in hypotheses])
+        outputs = self._model.run({"hyps": padded, "hyps_lens": lengths, "encoder_out": item.encoder_out[np.newaxis]})
+        ctc_weight = self.spec.ctc_weight if item.ctc_weight is None else item.ctc_weight
+        reverse = self.spec.reverse_weight if item.reverse_weight is None else item.reverse_weight
+        scores = item.nbest.scores * (ctc_weight or 0.0)
+        for index, tokens in enumerate(hypotheses):
+            scores[index] += (1 - (reverse or 0.0)) * _attention_score(outputs["score"][index], tokens, self.spec.eos)
+            if reverse:
+                backwards = _attention_score(outputs["r_score"][index], tokens[::-1], self.spec.eos)
+                scores[index] += reverse * backwards
+        order = np.argsort(-scores, kind="stable")
+        return item.nbest.reordered(order.tolist(), scores[order])
+
+
+def _pack_encoder(items: Sequence[RescoreItem]) -> dict[str, Array]:
+    lengths = np.array([len(item.encoder_out) for item in items], np.int32)
+    padded = np.zeros((len(items), lengths.max(), items[0].encoder_out.shape[1]), np.float32)
+    for row, item in zip(padded, items, strict=True):
+        row[: len(item.encoder_out)] = item.encoder_out
+    return {"encoder_out": padded, "encoder_out_lens": lengths}
+
+
+def _pack_hypotheses(items: Sequence[RescoreItem], beam: int, sos: int, eos: int) -> dict[str, Array]:
+    """Rows are [sos] + tokens + [eos], then eos; missing rows are empty hypotheses."""
+    longest = max((len(tokens) for item in items for tokens in item.nbest.tokens[:beam]), default=0)
+    forward = np.full((len(items), beam, longest + 2), eos, np.int64)
+    forward[:, :, 0] = sos
+    backward = forward.copy()
+    lengths = np.ones((len(items), beam), np.int32)
+    for index, item in enumerate(items):
+        for row, tokens in enumerate(item.nbest.tokens[:beam]):
+            forward[index, row, 1 : len(tokens) + 1] = tokens
+            backward[index, row, 1 : len(tokens) + 1] = tokens[::-1]
+            lengths[index, row] = len(tokens) + 1
+    return {"hyps_pad_sos_eos": forward, "r_hyps_pad_sos_eos": backward, "hyps_lens_sos": lengths}
+
+
+def _best_first(nbest: Nbest, best: int) -> Nbest:
+    # A row that only pads can win when every real score is below the floor; then the search's order stands.
+    if not 0 < best < len(nbest.tokens):
+        return nbest
+    order = [best, *(index for index in range(len(nbest.tokens)) if index != best)]
+    return nbest.reordered(order, nbest.scores[order])
+
+
+def _attention_score(log_probs: npt.NDArray[Any], tokens: npt.NDArray[np.int32], eos: int) -> float:
+    """Sum the log-probs (length, vocab) of the tokens and of eos after them."""
+    targets = np.append(tokens, eos)
+    return float(log_probs[np.arange(len(targets)), targets].sum(dtype=np.float64))

@@ -1,0 +1,127 @@
+"""Samples to hypotheses: features, encoder and CTC search of a batch, for streams and for whole recordings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from engines.encoder import EncoderOutput, FloatArray, IntArray, StreamingEncoder
+from engines.limits import MAX_BEAM, check_search, require_known_tokens
+from speech.features import Fbank
+from speech.framing import Framing, Window
+from speech.search import CtcSearch, Nbest, SearchOptions
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StepItem:
+    """One stream's next window. A stream's first item has both restarts set, which also clears the slot's last stream.
+
+    `restart_encoder` empties the caches, `restart_search` begins a segment with `options`. `keep_encoder_out` asks for
+    the encoder's output, for rescoring.
+    """
+
+    slot: int
+    window: Window
+    restart_encoder: bool
+    restart_search: bool
+    options: SearchOptions
+    keep_encoder_out: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StepOutput:
+    """What the step made of an item: the segment's n-best list so far, the encoder frames that the window added, and
+    their encoder output (num_frames, dim) float32 if it was asked for and the model has one. The receiver owns it all.
+    """
+
+    nbest: Nbest
+    num_frames: int
+    encoder_out: FloatArray | None
+
+
+class StreamingCtc:
+    """The step of all streams of a model. Owned by the server's app; all methods on the engine's one thread.
+
+    A stream's results do not depend on its neighbours in the batch, beyond float rounding.
+    """
+
+    def __init__(
+        self,
+        encoder: StreamingEncoder,
+        framing: Framing,
+        num_tokens: int,
+        blank_id: int,
+        position_limit_frames: int | None = None,
+    ) -> None:
+        """Take over `encoder`. `position_limit_frames` is for the streams' owner, who restarts encoders at pauses."""
+        self.framing = framing
+        self.position_limit_frames = position_limit_frames
+        self.num_slots = encoder.num_slots
+        self.batch_limit = encoder.batch_limit
+        self._encoder = encoder
+        self._num_tokens = num_tokens
+        self._fbank = Fbank(framing.fbank)
+        self._search = CtcSearch(encoder.num_slots, blank_id, MAX_BEAM)
+
+    @property
+    def frame_ms(self) -> float:
+        """Milliseconds from one encoder frame to the next."""
+        return self.framing.subsampling * self.framing.fbank.frame_shift_ms
+
+    def run(self, items: Sequence[StepItem]) -> list[StepOutput]:
+        """Advance each item's stream by its window; slots must differ. Raises EngineFailed, BadOption for a wide beam.
+
+        More items than the graph's `batch_limit` run in several batches.
+        """
+        outputs: list[StepOutput] = []
+        for start in range(0, len(items), self.batch_limit):
+            outputs += self._run_batch(items[start : start + self.batch_limit])
+        return outputs
+
+    def close_slot(self, slot: int) -> None:
+        """Give back what a slot's stream holds beyond its row. Optional: the next stream's first item does so too."""
+        self._encoder.close_slot(slot)
+        self._search.close(slot)
+
+    def warm_up(self, batch_sizes: Sequence[int]) -> None:
+        """Run each batch size once on silence: compiles the search, lets the runtime allocate. Before any stream."""
+        window = Window(np.zeros(self.framing.window_samples, np.float32), self.framing.window_frames, 0, is_last=False)
+        for size in sorted({min(size, self.num_slots) for size in batch_sizes}):
+            self.run([StepItem(slot, window, True, True, SearchOptions(), True) for slot in range(size)])
+            for slot in range(size):
+                self.close_slot(slot)
+
+    def _run_batch(self, items: Sequence[StepItem]) -> list[StepOutput]:
+        slots = [item.slot for item in items]
+        num_frames = np.array([item.window.num_frames for item in items], np.int32)
+        for item in items:
+            # Before anything changes: a refused option must leave its neighbours as they were.
+            check_search(item.options)
+        for item in items:
+            if item.restart_search:
+                self._search.open(item.slot, item.options)
+        encoded = self._encoder.step(
+            slots, self._features(items, num_frames), num_frames, [item.restart_encoder for item in items]
+        )
+        require_known_tokens(encoded.ids, encoded.num_out, self._num_tokens)
+        rows = np.array(slots, np.int32)
+        self._search.step(rows, encoded.log_probs, encoded.ids, encoded.num_out)
+        lists = self._search.nbest(rows)
+        return [
+            StepOutput(nbest, int(encoded.num_out[row]), _encoder_rows(encoded, row) if item.keep_encoder_out else None)
+            for row, (item, nbest) in enumerate(zip(items, lists, strict=True))
+        ]
+
+    def _features(self, items: Sequence[StepItem], num_frames: IntArray) -> FloatArray:
+        features = self._fbank(np.stack([item.window.samples for item in items]))
+        for row, count in zip(features, num_frames, strict=True):
+            row[count:] = self.framing.fbank.pad_value
+        return features
+
+
+def _encoder_rows(encoded: EncoderOutput, row: int) -> FloatArray | None:
+    if encoded.encoder_out is None:
+        return None
+    return encoded.encoder_out[row, : encoded.num_out[row]].copy()  # the step's memory is used again
