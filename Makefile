@@ -48,10 +48,7 @@ install: $(RUN_STAMP)  ## make .venv with the pinned run-time packages and the c
 
 # The repository root is the include path, so that generated code says `from protos import recognizer_pb2`.
 define protoc
-	$(PY) -m grpc_tools.protoc -I . \
-	  --plugin=protoc-gen-mypy=$(VENV)/bin/protoc-gen-mypy \
-	  --plugin=protoc-gen-mypy_grpc=$(VENV)/bin/protoc-gen-mypy_grpc \
-	  --python_out=$(1) --grpc_python_out=$(1) --mypy_out=quiet:$(1) --mypy_grpc_out=quiet:$(1) $(PROTOS)
+	$(PY) -m grpc_tools.protoc -I . --python_out=$(1) --pyi_out=$(1) --grpc_python_out=$(1) $(PROTOS)
 endef
 
 protos: $(DEV_STAMP)  ## generate the Python code of protos/*.proto, in place
