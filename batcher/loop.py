@@ -69,6 +69,7 @@ class BatchLoop(Generic[Waiting]):
         self._timer: Timer | None = None
         self._timer_at = math.inf
         self._is_closed = False
+        self._has_ended = False
         self._crash: BaseException | None = None
 
     @property
@@ -118,7 +119,7 @@ class BatchLoop(Generic[Waiting]):
             self._abort(error)
             raise
         finally:
-            self._is_closed = True
+            self._is_closed = self._has_ended = True
             self._set_timer(math.inf)
 
     async def drain(self) -> None:
@@ -181,6 +182,8 @@ class BatchLoop(Generic[Waiting]):
         except BaseException as error:
             self._crash = error
             self._fail_all(flight.batch, error)  # no longer in flight, so `_abort` would miss them
+            if self._has_ended:
+                raise  # no task left to end: the loop's exception handler is the last one to tell
         self._wake.set()
         self._announce_if_empty()
 
