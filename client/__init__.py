@@ -1,7 +1,7 @@
 """The Python client of a Chorus server, sync and asyncio, and the command line tools built on it."""
 
 from client.client import AsyncClient
-from client.config import Config, Decoding, EndpointRule, Endpointing
+from client.config import Config, Decoding, Endpointing, EndpointRule
 from client.connection import NO_RETRY, Keepalive, Retry, Tls
 from client.errors import CallFailed, ClientError, NoMicrophone, ServerFailed
 from client.results import Model, StreamEvent, StreamResult, Transcript, transcript

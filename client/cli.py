@@ -36,7 +36,7 @@ class EntryPointGroup(click.Group):
                 f"the command {name!r} ({point.value}) cannot be loaded: {type(error).__name__}: {error}"
             ) from error
         if not isinstance(command, click.Command):
-            raise click.ClickException(f"the command {name!r} ({point.value}) is a {type(command).__name__}, no command")
+            raise click.ClickException(f"the command {name!r} ({point.value}) is a {type(command).__name__}")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -1,9 +1,9 @@
 """The asyncio client: streams, whole recordings, the list of models.
 
-    async with AsyncClient("127.0.0.1:8001") as client:
-        async for update in client.stream("speech.wav", Config(word_times=True)):
-            if isinstance(update, StreamResult) and update.is_final:
-                print(update.text)
+>>> async with AsyncClient("127.0.0.1:8001") as client:
+...     async for update in client.stream("speech.wav", Config(word_times=True)):
+...         if isinstance(update, StreamResult) and update.is_final:
+...             print(update.text)
 
 `client/sync.py` has the same for programs without an event loop.
 """
@@ -39,7 +39,7 @@ _StreamCall: TypeAlias = "grpc.aio.StreamStreamCall[pb.StreamingRecognizeRequest
 class AsyncClient:
     """A connection to one server, for any number of calls at once; close it, or use it in `async with`.
 
-    `timeout` (seconds) is the default for each call with all its attempts; `metadata` goes with every call. A call
+    `timeout_s` is the default for each call with all its attempts; `metadata` goes with every call. A call
     that ends with UNAVAILABLE is made again by the rule of `retry` while the server has not answered anything.
     Failed calls raise CallFailed. Make it where an event loop runs.
     """
@@ -50,7 +50,7 @@ class AsyncClient:
         *,
         tls: Tls | None = None,
         metadata: Metadata = (),
-        timeout: float | None = None,
+        timeout_s: float | None = None,
         retry: Retry | None = None,
         keepalive: Keepalive | None = None,
     ) -> None:
@@ -62,7 +62,7 @@ class AsyncClient:
         stub: Any = recognizer_pb2_grpc.RecognizerStub
         self._stub = stub(self._channel)
         self._metadata = tuple(metadata)
-        self._timeout = timeout
+        self._timeout_s = timeout_s
         self._retry = retry or Retry()
 
     async def __aenter__(self) -> Self:
@@ -75,14 +75,14 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Cancel the calls that run and close the connection."""
-        await self._channel.close()
+        await self._channel.close(None)
 
     async def stream(
         self,
         audio: AsyncAudio,
         config: Config | None = None,
         *,
-        timeout: float | None = None,
+        timeout_s: float | None = None,
         metadata: Metadata = (),
     ) -> AsyncGenerator[results.Update, None]:
         """Send `audio` as it comes and yield results and events as they come.
@@ -91,7 +91,7 @@ class AsyncClient:
         packets changes what may change in mid-stream. Closing the generator (leave it by `contextlib.aclosing`) or
         cancelling the task cancels the call. Raises CallFailed, and whatever `audio` raises.
         """
-        deadline = self._deadline(timeout)
+        deadline = self._deadline(timeout_s)
         first = streaming_request(config or Config())
         async with aclosing(AsyncReplay(async_packets(audio))) as source:
             for delay in self._retry.delays():
@@ -110,25 +110,25 @@ class AsyncClient:
         audio: bytes | str | Path,
         config: Config | None = None,
         *,
-        timeout: float | None = None,
+        timeout_s: float | None = None,
         metadata: Metadata = (),
     ) -> results.Transcript:
         """Recognise a whole recording, given as bytes or as the path of a file. Raises CallFailed, OSError."""
         content = audio if isinstance(audio, bytes) else await asyncio.to_thread(Path(audio).read_bytes)
         request = pb.RecognizeRequest(config=recognition_config(config or Config()), audio=content)
-        response = await self._call(self._stub.Recognize, request, timeout, metadata)
+        response = await self._call(self._stub.Recognize, request, timeout_s, metadata)
         return results.from_recognize_response(response)
 
-    async def models(self, *, timeout: float | None = None, metadata: Metadata = ()) -> tuple[results.Model, ...]:
+    async def models(self, *, timeout_s: float | None = None, metadata: Metadata = ()) -> tuple[results.Model, ...]:
         """List the server's models. Raises CallFailed."""
-        response = await self._call(self._stub.ListModels, pb.ListModelsRequest(), timeout, metadata)
+        response = await self._call(self._stub.ListModels, pb.ListModelsRequest(), timeout_s, metadata)
         return tuple(results.from_model_info(info) for info in response.models)
 
     async def _call(
-        self, method: Callable[..., Awaitable[Any]], request: object, timeout: float | None, metadata: Metadata
+        self, method: Callable[..., Awaitable[Any]], request: object, timeout_s: float | None, metadata: Metadata
     ) -> Any:
         """Make a unary call, again after UNAVAILABLE: nothing of a unary call is answered before all of it."""
-        deadline = self._deadline(timeout)
+        deadline = self._deadline(timeout_s)
         for delay in self._retry.delays():
             try:
                 return await method(request, timeout=deadline.left(), metadata=self._join(metadata))
@@ -137,8 +137,8 @@ class AsyncClient:
             await asyncio.sleep(wait_s)
         raise AssertionError("the last attempt either returns or raises")
 
-    def _deadline(self, timeout: float | None) -> Deadline:
-        return Deadline(self._timeout if timeout is None else timeout)
+    def _deadline(self, timeout_s: float | None) -> Deadline:
+        return Deadline(self._timeout_s if timeout_s is None else timeout_s)
 
     def _join(self, metadata: Metadata) -> tuple[tuple[str, str | bytes], ...]:
         return (*self._metadata, *metadata)
@@ -163,9 +163,7 @@ async def _answers(
 
 
 @asynccontextmanager
-async def _sending(
-    call: _StreamCall, first: pb.StreamingRecognizeRequest, source: AsyncReplay
-) -> AsyncIterator[None]:
+async def _sending(call: _StreamCall, first: pb.StreamingRecognizeRequest, source: AsyncReplay) -> AsyncIterator[None]:
     """Send in the background; on leaving, neither the call nor the sender goes on."""
     sender = asyncio.create_task(_send(call, first, source), name="chorus-send-audio")
     try:

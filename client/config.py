@@ -86,7 +86,7 @@ class Config:
 def recognition_config(config: Config) -> pb.RecognitionConfig:
     """Build the message both kinds of call carry. Raises BadOption for an unknown encoding or method."""
     return pb.RecognitionConfig(
-        encoding=_encoding(config.encoding),
+        encoding=_ENCODINGS[_known_encoding(config.encoding)],
         sample_rate_hertz=config.sample_rate,
         language_code=config.language,
         max_alternatives=config.max_alternatives,
@@ -123,10 +123,10 @@ def _decoding(decoding: Decoding) -> pb.DecodingConfig:
     )
 
 
-def _encoding(name: str) -> pb.AudioEncoding.ValueType:
+def _known_encoding(name: str) -> str:
     if name not in _ENCODINGS:
         raise BadOption(f"unknown encoding {name!r}: known are {', '.join(_ENCODINGS)}")
-    return _ENCODINGS[name]
+    return name
 
 
 def _endpointing(endpointing: Endpointing | None) -> pb.EndpointingConfig | None:

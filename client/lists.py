@@ -31,7 +31,7 @@ def read_wav_scp(path: Path) -> list[Recording]:
     recordings = []
     for where, key, rest in _lines(path):
         if rest.endswith("|") or rest.startswith("|"):
-            raise BadList(f"{where}: {key} is a command ({rest}): only paths of files are read, write it to a file first")
+            raise BadList(f"{where}: {key} is a command ({rest}): only paths of files are read")
         if not rest:
             raise BadList(f"{where}: {key} has no path")
         recordings.append(Recording(key, rest))

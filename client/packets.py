@@ -8,7 +8,7 @@ that a failure is final: a second recognition of audio the server may have worke
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
@@ -40,7 +40,10 @@ def packets(audio: Audio) -> Iterator[Packet]:
     if isinstance(audio, str | Path):
         yield from read_packets(audio)
         return
-    for packet in [audio] if isinstance(audio, bytes | bytearray | memoryview) else audio:
+    if isinstance(audio, bytes | bytearray | memoryview):
+        yield from _cut(bytes(audio))
+        return
+    for packet in audio:
         yield from _cut(packet)
 
 
@@ -50,7 +53,7 @@ async def async_packets(audio: AsyncAudio) -> AsyncIterator[Packet]:
         async for packet in audio:
             for piece in _cut(packet):
                 yield piece
-    elif isinstance(audio, bytes | list | tuple):
+    elif isinstance(audio, bytes | bytearray | memoryview | list | tuple):
         for piece in packets(audio):
             yield piece
     else:
@@ -184,7 +187,7 @@ class AsyncReplay(_Memory):
         self._waiting: asyncio.Task[Packet | None] | None = None
         self._ended = False
 
-    async def attempt(self) -> AsyncIterator[Packet]:
+    async def attempt(self) -> AsyncGenerator[Packet, None]:
         """Give all packets from the first one on."""
         for packet in tuple(self.kept):
             yield packet

@@ -50,7 +50,8 @@ class Transcript:
     @property
     def channels(self) -> tuple[int, ...]:
         """Channel tags in order; (0,) for audio with one channel, also when nothing was said."""
-        return tuple(sorted({update.channel for update in (*self.results, *self.events)})) or (0,)
+        tags = {result.channel for result in self.results} | {event.channel for event in self.events}
+        return tuple(sorted(tags)) or (0,)
 
     @property
     def text(self) -> str:

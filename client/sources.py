@@ -2,13 +2,14 @@
 
 import asyncio
 import importlib
+import io
 import queue
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import Any, BinaryIO, Self, cast
+from typing import BinaryIO, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +23,8 @@ PACKET_MS = 100
 
 def stdin_packets(packet_bytes: int = 32 * 1024) -> Iterator[bytes]:
     """Give what standard input has, as soon as it has it."""
-    read = cast(Any, sys.stdin.buffer).read1
-    while packet := read(packet_bytes):
+    stdin = cast(io.BufferedReader, sys.stdin.buffer)
+    while packet := stdin.read1(packet_bytes):
         yield packet
 
 
@@ -82,7 +83,8 @@ class PcmFile:
 def to_linear16(samples: npt.NDArray[np.float32]) -> bytes:
     """Turn (channels, n) float32 in [-1, 1] into interleaved little-endian 16-bit samples; louder ones are clipped."""
     scaled = np.clip(np.rint(samples * 32768.0), -32768, 32767)
-    return scaled.T.astype("<i2").tobytes()
+    interleaved: bytes = scaled.T.astype("<i2").tobytes()
+    return interleaved
 
 
 def _take(held: bytearray, packet_bytes: int) -> Iterator[bytes]:

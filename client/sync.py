@@ -1,8 +1,9 @@
 """The client for programs without an event loop, over gRPC's own sync API; its methods may be called from any thread.
 
-    with Client("127.0.0.1:8001") as client:
-        for update in client.stream(microphone(), MICROPHONE_CONFIG):
-            print(update)
+>>> with Client("127.0.0.1:8001") as client:
+...     for update in client.stream(microphone(), MICROPHONE_CONFIG):
+...         if isinstance(update, StreamResult):
+...             print(update.text)
 """
 
 import time
@@ -44,7 +45,7 @@ class Client:
         *,
         tls: Tls | None = None,
         metadata: Metadata = (),
-        timeout: float | None = None,
+        timeout_s: float | None = None,
         retry: Retry | None = None,
         keepalive: Keepalive | None = None,
     ) -> None:
@@ -56,7 +57,7 @@ class Client:
         stub: Any = recognizer_pb2_grpc.RecognizerStub
         self._stub = stub(self._channel)
         self._metadata = tuple(metadata)
-        self._timeout = timeout
+        self._timeout_s = timeout_s
         self._retry = retry or Retry()
 
     def __enter__(self) -> Self:
@@ -76,7 +77,7 @@ class Client:
         audio: Audio,
         config: Config | None = None,
         *,
-        timeout: float | None = None,
+        timeout_s: float | None = None,
         metadata: Metadata = (),
     ) -> Generator[results.Update, None, None]:
         """Send `audio` as it comes and yield results and events as they come; leaving the loop cancels the call.
@@ -84,7 +85,7 @@ class Client:
         `audio` is a path, bytes, or an iterable of packets, which gRPC reads on a thread of its own. Raises
         CallFailed, and whatever `audio` raises.
         """
-        deadline = self._deadline(timeout)
+        deadline = self._deadline(timeout_s)
         first = streaming_request(config or Config())
         source = Replay(packets(audio))
         for delay in self._retry.delays():
@@ -102,17 +103,17 @@ class Client:
         audio: bytes | str | Path,
         config: Config | None = None,
         *,
-        timeout: float | None = None,
+        timeout_s: float | None = None,
         metadata: Metadata = (),
     ) -> results.Transcript:
         """Recognise a whole recording, given as bytes or as the path of a file. Raises CallFailed, OSError."""
         content = audio if isinstance(audio, bytes) else Path(audio).read_bytes()
         request = pb.RecognizeRequest(config=recognition_config(config or Config()), audio=content)
-        return results.from_recognize_response(self._call(self._stub.Recognize, request, timeout, metadata))
+        return results.from_recognize_response(self._call(self._stub.Recognize, request, timeout_s, metadata))
 
-    def models(self, *, timeout: float | None = None, metadata: Metadata = ()) -> tuple[results.Model, ...]:
+    def models(self, *, timeout_s: float | None = None, metadata: Metadata = ()) -> tuple[results.Model, ...]:
         """List the server's models. Raises CallFailed."""
-        response = self._call(self._stub.ListModels, pb.ListModelsRequest(), timeout, metadata)
+        response = self._call(self._stub.ListModels, pb.ListModelsRequest(), timeout_s, metadata)
         return tuple(results.from_model_info(info) for info in response.models)
 
     def _attempt(
@@ -131,10 +132,8 @@ class Client:
         if source.failure is not None:
             raise source.failure
 
-    def _call(
-        self, method: Callable[..., Any], request: object, timeout: float | None, metadata: Metadata
-    ) -> Any:
-        deadline = self._deadline(timeout)
+    def _call(self, method: Callable[..., Any], request: object, timeout_s: float | None, metadata: Metadata) -> Any:
+        deadline = self._deadline(timeout_s)
         for delay in self._retry.delays():
             try:
                 return method(request, timeout=deadline.left(), metadata=self._join(metadata))
@@ -143,8 +142,8 @@ class Client:
             time.sleep(wait_s)
         raise AssertionError("the last attempt either returns or raises")
 
-    def _deadline(self, timeout: float | None) -> Deadline:
-        return Deadline(self._timeout if timeout is None else timeout)
+    def _deadline(self, timeout_s: float | None) -> Deadline:
+        return Deadline(self._timeout_s if timeout_s is None else timeout_s)
 
     def _join(self, metadata: Metadata) -> tuple[tuple[str, str | bytes], ...]:
         return (*self._metadata, *metadata)
@@ -163,4 +162,4 @@ def _requests(
             yield request_for(packet)
     except Exception as error:
         source.failure = error
-        calls.get().cancel()
+        calls.get().cancel()  # type: ignore[no-untyped-call]  # a hole in grpc-stubs
