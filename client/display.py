@@ -108,10 +108,12 @@ class Display:
     def _render(self) -> RenderableType:
         completed = self._num_done + sum(tuple(self._shares.values()))
         self._progress.update(self._task, completed=min(completed, self._num_recordings))
-        rows = []
-        for label in dict.fromkeys((*self._finals, *self._partials)):
-            rows.append(growing_line(label, self._finals.get(label, ()), self._partials.get(label, ""), self._console))
-        return Group(*rows[:_MAX_ROWS], self._progress)
+        labels = list(dict.fromkeys((*self._finals, *self._partials)))[:_MAX_ROWS]
+        rows = [
+            growing_line(label, self._finals.get(label, ()), self._partials.get(label, ""), self._console)
+            for label in labels
+        ]
+        return Group(*rows, self._progress)
 
 
 def growing_line(label: str, finals: Iterable[str], partial: str, console: Console) -> Text:

@@ -30,6 +30,7 @@ input_options = _join(
     click.option("--wav-scp", type=_FILE, help="Kaldi list of recordings: `id path`, one a line."),
     click.option("--trans", type=_FILE, help="What was said, `id text`: prints the word error rate at the end."),
     click.option("--cer", is_flag=True, help="With --trans: character instead of word errors."),
+    click.option("--normalise", is_flag=True, help="With --trans: compare without case and punctuation."),
     click.option("--mic", is_flag=True, help="Record from the microphone until Ctrl-C."),
     click.option("--device", help="Microphone's number or name, as sounddevice knows it."),
     click.option("--encoding", type=click.Choice(get_args(EncodingName)), default="auto", help="What the files hold."),
@@ -100,7 +101,7 @@ def tls_from(options: dict[str, Any]) -> Tls | None:
     if not options["server"]:
         raise click.UsageError("TLS options need --server: the embedded server listens on this machine only")
     try:
-        return Tls.from_files(*files, server_name=options["tls_name"])
+        return Tls.from_files(files[0], files[1], files[2], options["tls_name"])
     except OSError as error:
         raise click.UsageError(f"{error.filename}: {error.strerror}") from error
     except ValueError as error:
@@ -129,7 +130,7 @@ def check(options: dict[str, Any]) -> None:
         and (options["mic"] or options["real_time"] or options["single_utterance"]),
         "--models is for the server that is started here: not with --server": options["models"] and options["server"],
         "--trans goes with files or --wav-scp": options["trans"] and options["mic"],
-        "--cer goes with --trans": options["cer"] and not options["trans"],
+        "--cer and --normalise go with --trans": (options["cer"] or options["normalise"]) and not options["trans"],
         "--device goes with --mic": options["device"] and not options["mic"],
         f"--encoding {options['encoding']} has no header: --rate is needed": headerless and not options["rate"],
         "--real-time reads files with a header: not with this --encoding": headerless and options["real_time"],

@@ -61,7 +61,7 @@ def _recordings(options: dict[str, Any]) -> bool:
     with _server(options) as server, run.display:
         asyncio.run(run.run(_address(server)))
     if options["trans"]:
-        click.echo(_score(references, run.texts, run.num_failed, by_character=options["cer"]), err=options["json"])
+        click.echo(_score(references, run, options), err=options["json"])
     return run.num_failed == 0
 
 
@@ -75,6 +75,7 @@ class _Run:
         self._options = options
         self._settings = _client_settings(options)
         self._recordings = recordings
+        self.ids = {recording.id for recording in recordings}
         config = replace(opts.config_from(options), interim_results=self.display.is_live)
         self._job = Job(config, offline=options["offline"], real_time=options["real_time"])
 
@@ -102,15 +103,19 @@ def _printed(outcome: Outcome, options: dict[str, Any]) -> list[str]:
     return list(output.lines(outcome, word_times=options["word_times"], n_best=options["n_best"]))
 
 
-def _score(references: dict[str, str], texts: dict[str, str], num_failed: int, *, by_character: bool) -> str:
+def _score(references: dict[str, str], run: _Run, options: dict[str, Any]) -> str:
+    """Say how wrong the transcripts are: against the references of this run's recordings, failed ones as deleted."""
     # Scoring brings in the alignment library: not needed for transcribing.
-    from client.score import compare
+    from client.compare import compare
 
-    comparison = compare(references, texts, by_character=by_character)
-    notes = [f"{len(comparison.missing)} of {len(references)} utterances not transcribed" if comparison.missing else ""]
-    notes.append(f"{len(comparison.extra)} without a reference" if comparison.extra else "")
-    notes.append(f"{num_failed} failed" if num_failed else "")
-    return "; ".join(filter(None, [comparison.summary(), *notes]))
+    asked = {key: text for key, text in references.items() if key.partition("[")[0] in run.ids or key in run.ids}
+    comparison = compare(asked, run.texts, by_character=options["cer"], normalise=options["normalise"])
+    notes = [comparison.summary()]
+    if comparison.missing:
+        notes.append(f"{len(comparison.missing)} not transcribed, counted as deleted")
+    if comparison.extra:
+        notes.append(f"{len(comparison.extra)} without a reference")
+    return "; ".join(notes)
 
 
 def _server(options: dict[str, Any]) -> AbstractContextManager[EmbeddedServer | str]:
