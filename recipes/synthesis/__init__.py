@@ -1,0 +1,1 @@
+"""Synthetic speech for training: text choice, voices, and feature shards on disk."""

@@ -1,0 +1,60 @@
+"""The hibari voice, turned into many speakers by moving its pitch curve and its spectral envelopes.
+
+hibari's network gives source pitch and filter envelopes separately before its vocoder, so pitch height, pitch range
+and vocal-tract length can be changed without artefacts; one recorded speaker then covers deep to childlike voices.
+"""
+
+import numpy as np
+from hibari import Hibari, dsp
+from hibari.g2p import G2P
+
+from recipes.synthesis.voices import to_16k
+
+_HIBARI_RATE = 24000
+
+
+def _warp_rows(envelope: np.ndarray, factor: float) -> np.ndarray:
+    """Stretch the frequency axis (rows) of `envelope` by `factor`; linear interpolation, edge value beyond the end."""
+    rows = np.minimum(np.arange(len(envelope)) / factor, len(envelope) - 1)
+    low = np.minimum(rows.astype(int), len(envelope) - 2)
+    share = (rows - low).astype(np.float32)[:, None]
+    return envelope[low] * (1 - share) + envelope[low + 1] * share
+
+
+def _move_pitch(f0: np.ndarray, ratio: float, spread: float) -> np.ndarray:
+    voiced = f0 > 40
+    if not voiced.any():
+        return f0
+    centre = np.exp(np.log(f0[voiced]).mean())
+    moved = f0.copy()
+    moved[voiced] = np.clip(centre * ratio * (f0[voiced] / centre) ** spread, 45, 500)
+    return moved
+
+
+class HibariVoice:
+    """hibari with random pace, pitch, pitch range, vocal-tract length and breathiness. One ONNX Runtime thread."""
+
+    def __init__(self) -> None:
+        self._model = Hibari(threads=1)
+        self._british = G2P(british=True)
+
+    def speak(self, text: str, random: np.random.Generator) -> np.ndarray:
+        """16 kHz speech of `text`; a fifth of the sentences get British pronunciations."""
+        phonemes = self._british(text) if random.random() < 0.2 else "".join(self._model.phonemize(text))
+        ids = self._model.ids(phonemes)
+        speed = np.array([random.uniform(0.8, 1.3)], np.float32)
+        outputs = self._model.sess.run(None, {"ids": np.array([ids], np.int64), "speed": speed})
+        voiced, angle, noise, remainder, phase, f0 = (output[0] for output in outputs)
+        warp = random.uniform(0.8, 1.12)
+        pitch = np.exp(random.uniform(np.log(0.45), np.log(1.25)))
+        breath = random.uniform(-0.5, 0.7)
+        wave = dsp.synth(
+            _warp_rows(voiced, warp),
+            angle,
+            _warp_rows(noise, warp) + np.float32(breath),
+            _warp_rows(remainder, warp),
+            phase,
+            _move_pitch(f0, pitch, random.uniform(0.5, 1.5)),
+            random,
+        )
+        return to_16k(wave, _HIBARI_RATE)

@@ -1,0 +1,117 @@
+"""Cheap distortions of log-mel features: pace, vocal tract, level, channel, noise, room, telephone, masks.
+
+Speech made by machines is too clean; these make a model trained on it work on other voices and rooms. All arrays are
+(frames, 80) float32 natural-log mel energies at int16 scale.
+"""
+
+import numpy as np
+
+LOG_FLOOR = np.float32(-15.94)  # log of float32 epsilon: digital silence
+
+
+def interpolate(rows: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Rows of `rows` at fractional `positions`, linearly."""
+    positions = np.clip(positions, 0, len(rows) - 1)
+    low = positions.astype(np.int64)
+    high = np.minimum(low + 1, len(rows) - 1)
+    share = (positions - low).astype(np.float32)[:, None]
+    return rows[low] * (1 - share) + rows[high] * share
+
+
+def stretch(x: np.ndarray, factor: float) -> np.ndarray:
+    """`factor` times as long."""
+    return interpolate(x, np.arange(int(len(x) * factor)) / factor)
+
+
+def warp(x: np.ndarray, factor: float) -> np.ndarray:
+    """Move the mel axis, as a shorter or longer vocal tract does."""
+    return np.ascontiguousarray(interpolate(x.T, np.arange(x.shape[1]) / factor).T)
+
+
+def smooth_curve(random: np.random.Generator, size: int, depth: float) -> np.ndarray:
+    """A random curve of a few slow cosines, (size,) float32."""
+    at = np.linspace(0, 1, size)
+    curve = sum(random.normal() * np.cos(np.pi * (k * at + random.random())) / (k + 1) for k in range(4))
+    return (depth * curve).astype(np.float32)
+
+
+def add_noise(x: np.ndarray, random: np.random.Generator, snr_db: float) -> np.ndarray:
+    """Add coloured, fluctuating noise that lies `snr_db` below the loud part of `x`, in the power domain."""
+    loud = np.percentile(x.mean(axis=1), 90)
+    colour = smooth_curve(random, x.shape[1], 2.0)
+    slow = np.repeat(random.normal(0, 0.7, len(x) // 20 + 1), 20)[: len(x), None]
+    noise = loud - snr_db * 0.2303 + colour + slow + 0.5 * random.standard_normal(x.shape)
+    return np.logaddexp(x, noise.astype(np.float32))
+
+
+def reverberate(x: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Smear power forward in time with an exponential tail of 0.1 to 0.5 s."""
+    decay = 10 ** (-6 / (random.uniform(0.15, 0.5) * 100))
+    level = random.uniform(0.05, 0.3)
+    power = np.exp(np.minimum(x, 25))
+    tail = np.zeros_like(power)
+    state = np.zeros(x.shape[1], np.float32)
+    for number in range(len(x)):
+        tail[number] = state
+        state = decay * (state + level * power[number])
+    return np.log(power + tail + 1e-7)
+
+
+def telephone(x: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Nothing above about 3.4 kHz and little below 300 Hz, over a low noise floor."""
+    x = x.copy()
+    x[:, random.integers(56, 60) :] = random.uniform(-2, 4)
+    x[:, : random.integers(2, 8)] -= random.uniform(1, 5)
+    return x
+
+
+def pad(x: np.ndarray, before: int, after: int) -> np.ndarray:
+    """Digital silence around speech."""
+    return np.pad(x, ((before, after), (0, 0)), constant_values=LOG_FLOOR)
+
+
+def babble(x: np.ndarray, other: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Another utterance, repeated to length, 8 to 25 dB below."""
+    gap = np.percentile(other.mean(axis=1), 90) - np.percentile(x.mean(axis=1), 90) + random.uniform(8, 25) * 0.2303
+    start = random.integers(len(other))
+    rows = np.take(other, np.arange(start, start + len(x)), axis=0, mode="wrap")
+    return np.logaddexp(x, (rows - gap).astype(np.float32))
+
+
+def masked(x: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """SpecAugment (Park et al. 2019): up to two bands and three short times take the mean value."""
+    value = float(x.mean())
+    for _ in range(2):
+        width = random.integers(0, 12)
+        first = random.integers(0, x.shape[1] - width)
+        x[:, first : first + width] = value
+    for _ in range(min(3, len(x) // 80)):
+        width = random.integers(0, 14)
+        first = random.integers(0, max(1, len(x) - width))
+        x[first : first + width] = value
+    return x
+
+
+def augment(features: np.ndarray, other: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """One random mixture of everything above; `other` is an utterance to babble behind it. Returns (frames, 80) float32."""
+    x = stretch(features.astype(np.float32), random.uniform(0.85, 1.2))
+    x = warp(x, random.uniform(0.93, 1.08))
+    if random.random() < 0.1:
+        x = telephone(x, random)
+    x = x + smooth_curve(random, x.shape[1], 0.5) + np.float32(random.uniform(-3, 1.5))
+    if random.random() < 0.15:
+        x = reverberate(x, random)
+    x = pad(x, random.integers(0, 25), random.integers(5, 45) if random.random() < 0.8 else random.integers(45, 110))
+    if random.random() < 0.08:
+        x = babble(x, other.astype(np.float32), random)
+    if random.random() < 0.5:
+        x = add_noise(x, random, random.uniform(8, 45))
+    return masked(np.maximum(x, LOG_FLOOR).astype(np.float32), random)
+
+
+def silence(random: np.random.Generator) -> np.ndarray:
+    """0.5 to 2 s of nothing or of noise."""
+    x = np.full((random.integers(50, 200), 80), LOG_FLOOR, np.float32)
+    if random.random() < 0.7:
+        x = add_noise(np.full_like(x, random.uniform(-4, 12)), random, 0.0)
+    return np.clip(x, LOG_FLOOR, 16.0).astype(np.float32)

@@ -1,0 +1,245 @@
+"""Train within a wall-clock budget on a CPU (or GPU-less laptop): `python -m recipes.u2pp.train --help`.
+
+The learning rate follows elapsed time divided by `--minutes` (or steps by `--steps`, which makes runs repeatable),
+so the schedule always ends when the budget does. Elapsed time is kept in the checkpoint: a resumed run continues it.
+"""
+
+import argparse
+import csv
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from recipes.synthesis.shards import Utterance, read_shard
+from recipes.u2pp.config import ModelConfig
+from recipes.u2pp.data import Batch, Corpus, draw, plain_batches, training_batches
+from recipes.u2pp.loss import attention_loss, ctc_loss, encode
+from recipes.u2pp.model import Model, num_parameters
+from recipes.u2pp.score import greedy, word_error_rate
+from recipes.u2pp.tokens import Tokens
+
+_CHUNKS = ((8, 8), (8, 8), (8, 8), (8, 4), (4, 8), (16, 4), (-1, -1), (-1, -1))
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder of shards; new ones are picked up while training"
+    )
+    parser.add_argument("--tokens", type=Path, required=True, help="bpe.model")
+    parser.add_argument("--output", type=Path, required=True, help="folder for checkpoint.pt, log.csv")
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--steps", type=int, default=0, help="if given, the budget instead of minutes")
+    parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
+    parser.add_argument("--batch-seconds", type=float, default=60.0)
+    parser.add_argument("--attention-from", type=float, default=0.3, help="share of the budget trained with CTC alone")
+    parser.add_argument("--clean-until", type=float, default=0.1, help="share of the budget trained without distortion")
+    parser.add_argument("--dropout", type=float, default=0.05)
+    parser.add_argument("--shares", default="hibari=0.6,kokoro=0.22,mix=0.13,espeak=0.02,flite=0.03")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=1)
+    return parser.parse_args()
+
+
+@dataclass(slots=True)
+class State:
+    """What a checkpoint holds beside weights."""
+
+    step: int = 0
+    elapsed_s: float = 0.0
+    audio_s: float = 0.0
+    log: list[dict[str, float]] = field(default_factory=list)
+
+
+class Trainer:
+    """Owns model, optimiser, moving average and files of one run."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.arguments = arguments
+        self.tokens = Tokens(arguments.tokens)
+        self.config = ModelConfig(vocabulary_size=len(self.tokens))
+        self.model = Model(self.config, arguments.dropout)
+        matrices = [p for p in self.model.parameters() if p.ndim > 1]
+        vectors = [p for p in self.model.parameters() if p.ndim <= 1]
+        groups = [{"params": matrices, "weight_decay": 0.01}, {"params": vectors, "weight_decay": 0.0}]
+        self.optimiser = torch.optim.AdamW(groups, lr=1e-4, betas=(0.9, 0.98), foreach=True)
+        self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self.state = State()
+        self.corpus = Corpus(arguments.data)
+        self.held_out: list[Utterance] = []
+        arguments.output.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.arguments.output / "checkpoint.pt"
+
+    def prepare(self) -> None:
+        """Load data, measure its mean and deviation or resume."""
+        self.corpus.refresh()
+        self.held_out = self.corpus.sources.pop("heldout", [])
+        print("hours", {k: round(v, 2) for k, v in self.corpus.hours().items()}, "held out", len(self.held_out))
+        print("parameters", num_parameters(self.model.encoder), num_parameters(self.model.decoder), flush=True)
+        if self._checkpoint.exists():
+            self._resume()
+        else:
+            self._measure_statistics()
+
+    def _measure_statistics(self) -> None:
+        pool = draw(self.corpus, self._shares(), 800, np.random.default_rng(self.arguments.seed))
+        frames = np.concatenate([np.maximum(u.features.astype(np.float32), 0.0) for u in pool])
+        front = self.model.encoder.subsampling
+        front.mean.copy_(torch.from_numpy(frames.mean(0)))
+        front.inverse_deviation.copy_(torch.from_numpy(1.0 / frames.std(0)))
+        self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
+
+    def _shares(self) -> dict[str, float]:
+        pairs = (item.split("=") for item in self.arguments.shares.split(","))
+        return {name: float(share) for name, share in pairs}
+
+    def progress(self) -> float:
+        """Share of the budget used, 0 to 1."""
+        if self.arguments.steps:
+            return self.state.step / self.arguments.steps
+        return self.state.elapsed_s / (60 * self.arguments.minutes)
+
+    def _rate(self) -> float:
+        """Linear warm-up over 5 % (at least 200 steps), then a cosine to 1 % of the peak."""
+        done = self.progress()
+        warm = min(1.0, done / 0.05, (self.state.step + 1) / 200)
+        return self.arguments.rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+
+    def run(self) -> None:
+        """Train until the budget is used; checkpoint and measure on the way."""
+        next_save, next_measure = self.state.elapsed_s + 120, self.state.elapsed_s + 240
+        for batch in self._endless_batches():
+            began = time.monotonic()
+            losses = self._step(batch)
+            self.state.elapsed_s += time.monotonic() - began
+            if self.state.step % 20 == 0:
+                self._log(losses)
+            if self.state.elapsed_s > next_save:
+                next_save += 120
+                self.save()
+            if self.state.elapsed_s > next_measure:
+                next_measure += 360
+                self._measure()
+            if self.progress() >= 1.0:
+                break
+        self.save()
+        self._measure()
+
+    def _endless_batches(self):
+        """Batches; the time to make them counts as elapsed."""
+        random = np.random.default_rng([self.arguments.seed, self.state.step])
+        while True:
+            began = time.monotonic()
+            self.corpus.refresh()
+            self.corpus.sources.pop("heldout", None)
+            clean = self.progress() < self.arguments.clean_until
+            pool = draw(self.corpus, self._shares(), 1000 if clean else 4000, random)
+            for batch in training_batches(pool, self.tokens, self._batch_frames(), random, clean):
+                self.state.elapsed_s += time.monotonic() - began
+                yield batch
+                began = time.monotonic()
+
+    def _batch_frames(self) -> int:
+        """Small batches (many updates) first, larger ones later."""
+        growth = 0.35 + 0.9 * min(1.0, self.progress())
+        return int(100 * self.arguments.batch_seconds * growth)
+
+    def _step(self, batch: Batch) -> dict[str, float]:
+        self.model.train()
+        chunk, left = _CHUNKS[(self.state.step * 5) % len(_CHUNKS)]
+        tap = self.config.layers // 2
+        output, tapped, counts, valid = encode(self.model, batch.features, batch.lengths, chunk, left, tap)
+        ctc = ctc_loss(self.model.ctc(output), counts, batch.tokens)
+        inner = ctc_loss(self.model.ctc(tapped), counts, batch.tokens)
+        attention = torch.zeros(())
+        if self.progress() >= self.arguments.attention_from:
+            attention = attention_loss(self.model, output, valid, batch.tokens)
+        loss = 0.7 * ctc + 0.3 * inner + 0.7 * attention
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 2.0, foreach=True)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._rate()
+        if torch.isfinite(norm):
+            self.optimiser.step()
+        self._update_average()
+        self.state.step += 1
+        self.state.audio_s += float(batch.lengths.sum()) / 100
+        return {"ctc": ctc.item(), "inner": inner.item(), "attention": float(attention), "norm": float(norm)}
+
+    def _update_average(self) -> None:
+        decay = min(0.998, (1 + self.state.step) / (20 + self.state.step))
+        current = self.model.state_dict()
+        torch._foreach_lerp_(list(self.average.values()), [current[name] for name in self.average], 1 - decay)
+
+    def _log(self, losses: dict[str, float]) -> None:
+        row = {"step": self.state.step, "minutes": self.state.elapsed_s / 60, "hours": self.state.audio_s / 3600}
+        row |= {"rate": self._rate()} | losses
+        self.state.log.append(row)
+        print(" ".join(f"{name}={value:.4g}" for name, value in row.items()), flush=True)
+
+    @torch.no_grad()
+    def _measure(self) -> None:
+        """Greedy streaming WER of the averaged weights on held-out utterances."""
+        began = time.monotonic()
+        model = Model(self.config)
+        model.load_state_dict(self.average)
+        model.eval()
+        units, pairs = self.tokens.units(), []
+        for start, batch in enumerate(plain_batches(self.held_out, self.tokens)):
+            output, _, counts, _ = encode(
+                model, batch.features, batch.lengths, self.config.chunk, self.config.left_chunks
+            )
+            best = model.ctc(output).argmax(-1)
+            for row, (ids, count) in enumerate(zip(best.tolist(), counts.tolist(), strict=True)):
+                pairs.append((self.held_out[16 * start + row].transcript, greedy(ids[:count], units)))
+        if pairs:
+            rate = word_error_rate(pairs)
+            self.state.log.append({"step": self.state.step, "minutes": self.state.elapsed_s / 60, "held_out_wer": rate})
+            print(f"held-out WER {rate:.1f} %  e.g. {pairs[1]}", flush=True)
+        self.state.elapsed_s += time.monotonic() - began
+
+    def save(self) -> None:
+        """Write checkpoint and log atomically."""
+        values = {"config": self.config.as_dict(), "model": self.model.state_dict(), "average": self.average}
+        values |= {"optimiser": self.optimiser.state_dict(), "step": self.state.step, "log": self.state.log}
+        values |= {"elapsed_s": self.state.elapsed_s, "audio_s": self.state.audio_s}
+        partial = self._checkpoint.with_suffix(".partial")
+        torch.save(values, partial)
+        partial.rename(self._checkpoint)
+        fields = ["step", "minutes", "hours", "rate", "ctc", "inner", "attention", "norm", "held_out_wer"]
+        with (self.arguments.output / "log.csv").open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, fields)
+            writer.writeheader()
+            writer.writerows(self.state.log)
+
+    def _resume(self) -> None:
+        saved = torch.load(self._checkpoint, map_location="cpu", weights_only=True)
+        self.model.load_state_dict(saved["model"])
+        self.average = saved["average"]
+        self.optimiser.load_state_dict(saved["optimiser"])
+        self.state = State(saved["step"], saved["elapsed_s"], saved["audio_s"], saved["log"])
+        print(f"resumed at step {self.state.step}", flush=True)
+
+
+def main() -> None:
+    """Prepare and run."""
+    arguments = parse_arguments()
+    torch.manual_seed(arguments.seed)
+    torch.set_num_threads(arguments.threads)
+    torch.set_flush_denormal(True)
+    trainer = Trainer(arguments)
+    trainer.prepare()
+    trainer.run()
+
+
+if __name__ == "__main__":
+    main()
