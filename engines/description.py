@@ -1,4 +1,4 @@
-"""What inspection finds in a model folder: plain values, for `engines.load` to build from and `engines.report` to show."""
+"""What inspection finds in a model folder, as plain values: `engines.load` builds from it, `engines.report` shows it."""
 
 from __future__ import annotations
 
