@@ -115,7 +115,8 @@ def tone(letter: str, seconds: float, amplitude: float = 0.3) -> FloatArray:
     mel = low + (high - low) * (bin_of_letter + 0.5) / (config.num_bins + 1)
     hz = 700 * np.expm1(mel / 1127)
     times = np.arange(round(seconds * config.sample_rate)) / config.sample_rate
-    return (amplitude * np.sin(2 * np.pi * hz * times)).astype(np.float32)
+    samples: FloatArray = (amplitude * np.sin(2 * np.pi * hz * times)).astype(np.float32)
+    return samples
 
 
 def load_dummy(options: EngineOptions | None = None, dummy: DummyOptions | None = None) -> LoadedModel:

@@ -144,12 +144,14 @@ def is_batchable(graph: Graph, name: str, findings: Findings) -> bool | None:
     return None
 
 
-def try_run(graph: Graph, feeds: Mapping[str, Array], findings: Findings) -> dict[str, Array] | None:
+def try_run(
+    graph: Graph, feeds: Mapping[str, Array], findings: Findings, on: str = "input of the shape that it declares"
+) -> dict[str, Array] | None:
     """Run the graph on made-up input; a failure is a problem."""
     try:
         return graph.model.run(feeds)
     except EngineFailed as error:
-        findings.problem(f"{graph.path.name} does not run on a window of the shape that it declares: {error}")
+        findings.problem(f"{graph.path.name} does not run on {on}: {error}")
         return None
 
 

@@ -57,6 +57,14 @@ class Geometry:
         """Feature frames of a step."""
         return (self.chunk - 1) * self.front_end[0] + self.front_end[1]
 
+    @property
+    def window_text(self) -> str:
+        """Name the window and where its size comes from."""
+        return (
+            f"a window of {self.window} frames, which its metadata mean by chunk_size {self.chunk}, left_chunks "
+            f"{self.left_chunks}, subsampling {self.front_end[0]} and context {self.front_end[1]}"
+        )
+
     def feeds(self, features: Array, offset: int, mask: Array | None = None) -> dict[str, Array]:
         """Return a first step's inputs; a graph that lacks one of them leaves it out."""
         one = (1,) if self.names is W4 else ()
@@ -87,7 +95,7 @@ def describe_streaming(
     if geometry.chunk <= 0:
         return _offline(graph, ctc, geometry, inspection)
     features = np.zeros((1, geometry.window, geometry.num_bins), np.float32)
-    outputs = common.try_run(graph, geometry.feeds(features, geometry.cache_frames), findings)
+    outputs = common.try_run(graph, geometry.feeds(features, geometry.cache_frames), findings, geometry.window_text)
     if outputs is None or not _shapes_agree(graph, geometry, outputs, findings):
         return None
     vocab_size, output_size = _sizes(graph, ctc, outputs[names.output], findings)
@@ -246,8 +254,7 @@ def _shapes_agree(graph: Graph, geometry: Geometry, outputs: dict[str, Array], f
     frames = outputs[geometry.names.output].shape[1]
     if frames != geometry.chunk:
         findings.problem(
-            f"{graph.path.name} makes {frames} encoder frames of {geometry.window} feature frames, but its metadata "
-            f"say chunk_size {geometry.chunk} with subsampling {geometry.front_end[0]} and context {geometry.front_end[1]}"
+            f"{graph.path.name} makes {frames} encoder frames, not {geometry.chunk}, of {geometry.window_text}"
         )
         return False
     cache = outputs[geometry.names.next_att_cache].shape[2]
