@@ -35,13 +35,13 @@ class CtcSearch:
         self._links = np.zeros((num_slots, layout.NUM_LINKS, max_beam), np.int32)
         self._nodes = np.zeros((0, layout.NODE_FIELDS), np.int32)
         self._node_log_probs = np.zeros(0, np.float32)
-        self._pool = np.array([layout.NONE, 0], np.int32)
+        self._free = np.array([layout.NONE, 0], np.int32)
         self._grow(max(num_slots * _NODES_PER_SLOT, 4 * max_beam + 4))
 
     @property
     def num_nodes(self) -> int:
         """Nodes of living hypotheses, all slots together."""
-        return len(self._nodes) - int(self._pool[layout.NUM_FREE])
+        return len(self._nodes) - int(self._free[layout.NUM_FREE])
 
     def open(self, slot: int, options: SearchOptions) -> None:
         """Begin a stream in `slot`, whatever was there. Raises BadOption for a beam above max_beam."""
@@ -54,15 +54,15 @@ class CtcSearch:
         is_greedy = options.method == "ctc_greedy"
         self._numbers[slot, layout.BEAM_SIZE] = 0 if is_greedy else options.beam_size
         self._numbers[slot, layout.TOP_K] = options.top_k
-        self._clear(slot, make_root=True)
+        self._clear(slot, is_open=True)
 
     def reset(self, slot: int) -> None:
         """Begin a new segment: hypotheses and frame counts start anew, options stay. The slot must be open."""
-        self._clear(slot, make_root=True)
+        self._clear(slot, is_open=True)
 
     def close(self, slot: int) -> None:
         """Give up the slot's nodes; harmless when it is closed."""
-        self._clear(slot, make_root=False)
+        self._clear(slot, is_open=False)
 
     def step(
         self,
@@ -95,10 +95,7 @@ class CtcSearch:
         size = sum(map(sum, lengths))
         tokens, times = np.empty(size, np.int32), np.empty(size, np.int32)
         confidences = np.empty(size, np.float32)
-        kernels.read(
-            self._numbers, self._scores, self._links, self._nodes, self._node_log_probs, slots, limit,
-            tokens, times, confidences,
-        )  # fmt: skip
+        kernels.read(*self._state(), slots, limit, tokens, times, confidences)
         lists: list[Nbest] = []
         start = 0
         for slot, slot_lengths in zip(slots.tolist(), lengths, strict=True):
@@ -120,23 +117,21 @@ class CtcSearch:
 
     def check_integrity(self) -> None:
         """Prove that every node is either free or living; slow, for tests and idle times."""
-        free, node = 0, int(self._pool[layout.FREE_HEAD])
+        free, node = 0, int(self._free[layout.FREE_HEAD])
         while node != layout.NONE:
             free, node = free + 1, int(self._nodes[node, layout.PARENT])
             assert free <= len(self._nodes), "the free list has a cycle"
-        assert free == self._pool[layout.NUM_FREE], f"{free} nodes are free, the count says {self._pool[1]}"
+        assert free == self._free[layout.NUM_FREE], f"{free} nodes are free, the count says {self._free[1]}"
 
     def _state(self) -> tuple[NDArray[np.float64] | NDArray[np.int32] | NDArray[np.float32], ...]:
         return (
-            self._settings, self._numbers, self._scores, self._links, self._nodes, self._node_log_probs, self._pool
+            self._settings, self._numbers, self._scores, self._links, self._nodes, self._node_log_probs, self._free
         )  # fmt: skip
 
-    def _clear(self, slot: int, make_root: bool) -> None:
-        if make_root and self._pool[layout.NUM_FREE] == 0:
+    def _clear(self, slot: int, is_open: bool) -> None:
+        if is_open and self._free[layout.NUM_FREE] == 0:
             self._grow(2 * len(self._nodes))
-        kernels.clear(
-            self._numbers[slot], self._scores[slot], self._links[slot], self._nodes, self._pool, make_root
-        )
+        kernels.clear(*self._state(), slot, is_open)
 
     def _grow(self, capacity: int) -> None:
         """Enlarge the pool to `capacity` nodes; the new ones join the free list."""
@@ -144,9 +139,9 @@ class CtcSearch:
         nodes = np.zeros((capacity, layout.NODE_FIELDS), np.int32)
         nodes[:old] = self._nodes
         nodes[old:, layout.PARENT] = np.arange(old + 1, capacity + 1)
-        nodes[-1, layout.PARENT] = self._pool[layout.FREE_HEAD]
+        nodes[-1, layout.PARENT] = self._free[layout.FREE_HEAD]
         log_probs = np.zeros(capacity, np.float32)
         log_probs[:old] = self._node_log_probs
         self._nodes, self._node_log_probs = nodes, log_probs
-        self._pool[layout.FREE_HEAD] = old
-        self._pool[layout.NUM_FREE] += capacity - old
+        self._free[layout.FREE_HEAD] = old
+        self._free[layout.NUM_FREE] += capacity - old

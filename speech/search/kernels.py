@@ -1,9 +1,10 @@
-"""Compiled entry points: a batch's step, clearing a slot, reading hypotheses. Everything below them is inlined here.
+"""Compiled entry points: a batch's step, clearing a slot, reading hypotheses. All other kernels are inlined in these.
 
 Only these are compiled ahead (explicit signatures) and kept in numba's on-disk cache. Numba decides whether a cached
-kernel is stale by this file alone, so the entry points close over a checksum of all kernel files, which is part of
-the cache key: an edit in beam.py recompiles too.
+kernel is stale by this file alone, so the entry points close over a checksum of the other kernel files, which makes
+it part of the cache key: an edit in beam.py recompiles too.
 """
+# mypy: disable-error-code="no-untyped-def"
 
 import zlib
 from collections.abc import Callable
@@ -13,8 +14,9 @@ from typing import Any
 import numba
 import numpy as np
 
-from speech.search.beam import beam_frame, best_path, give_up
+from speech.search.beam import beam_frame, make_scratch, read_candidates
 from speech.search.greedy import greedy_frame
+from speech.search.hypotheses import Hypotheses, best_path, give_up
 from speech.search.layout import (
     BEAM_SIZE,
     BEST_BLANK,
@@ -42,41 +44,20 @@ from speech.search.layout import (
     TOTAL,
     TRAILING_BLANKS,
 )
-from speech.search.pool import compiled, take_prefix
+from speech.search.pool import Pool, compiled, take_prefix
 
 LOG_SILENCE = np.log(SILENCE_PROB)
 
-_STATE = "float64[:,::1], int32[:,::1], float64[:,:,::1], int32[:,:,::1], int32[:,::1], float32[::1], int32[::1]"
+_HYPS = "float64[:,:,::1], int32[:,:,::1]"
+_POOL = "int32[:,::1], float32[::1], int32[::1]"
+_STATE = f"float64[:,::1], int32[:,::1], {_HYPS}, {_POOL}"
 STEP = f"boolean({_STATE}, int32[::1], float32[:,:,::1], int32[:,:,::1], int32[::1], int32[::1], int32)"
-CLEAR = "void(int32[::1], float64[:,::1], int32[:,::1], int32[:,::1], int32[::1], boolean)"
-READ = (
-    "void(int32[:,::1], float64[:,:,::1], int32[:,:,::1], int32[:,::1], float32[::1], int32[::1], int64,"
-    " int32[::1], int32[::1], float32[::1])"
-)
-
-
-def _checksum() -> int:
-    """Return a number that changes with any kernel file; 0 where sources are not plain files."""
-    names = ("layout.py", "pool.py", "greedy.py", "beam.py")
-    folder = Path(__file__).parent
-    try:
-        return zlib.crc32(b"".join((folder / name).read_bytes() for name in names)) & 0x7FFFFFFF
-    except OSError:
-        return 0
-
-
-def _compile_entry(signature: str, kernel: Callable[..., Any]) -> Any:
-    """Compile now, from the cache where there is one; without a writable cache folder, compile in memory only."""
-    try:
-        return numba.njit(signature, nogil=True, error_model="numpy", cache=True)(kernel)
-    except RuntimeError as error:
-        if "cannot cache" not in str(error):
-            raise
-        return numba.njit(signature, nogil=True, error_model="numpy")(kernel)
+CLEAR = f"void({_STATE}, int64, boolean)"
+READ = f"void({_STATE}, int32[::1], int64, int32[::1], int32[::1], float32[::1])"
 
 
 @compiled
-def blank_log_prob(log_probs, ids, blank_id):  # type: ignore[no-untyped-def]
+def blank_log_prob(log_probs, ids, blank_id):
     """Return blank's log-prob, LOG_FLOOR where it is unlisted, impossible or not a number."""
     for k in range(log_probs.shape[0]):
         if ids[k] == blank_id:
@@ -85,86 +66,118 @@ def blank_log_prob(log_probs, ids, blank_id):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def count_frame(settings, numbers, blank, blank_is_best):  # type: ignore[no-untyped-def]
-    """Keep the counters of one frame; return whether the search may skip it."""
+def count_frame(settings, numbers, blank, is_blank_best):
+    """Count one frame; return whether the search may skip it."""
     numbers[FRAMES] += 1
     numbers[TRAILING_BLANKS] = numbers[TRAILING_BLANKS] + 1 if blank > LOG_SILENCE else 0
     was_in_run = numbers[IN_BLANK_RUN]
-    numbers[IN_BLANK_RUN] = 1 if blank_is_best and blank >= settings[LOG_BLANK_SKIP] else 0
+    numbers[IN_BLANK_RUN] = 1 if is_blank_best and blank >= settings[LOG_BLANK_SKIP] else 0
     return was_in_run == 1 and numbers[IN_BLANK_RUN] == 1
 
 
+@compiled
+def search_frame(settings, numbers, hyps, pool, log_probs, ids, blank_id, scratch):
+    """Search one frame of one slot."""
+    frame = numbers[FRAMES]
+    blank = blank_log_prob(log_probs, ids, blank_id)
+    if count_frame(settings, numbers, blank, ids[0] == blank_id):
+        return
+    penalty = settings[BLANK_PENALTY]
+    if numbers[BEAM_SIZE] == 0:
+        greedy_frame(pool, hyps, numbers, log_probs, ids, frame, blank_id, penalty)
+    else:
+        cands = read_candidates(settings, numbers, log_probs, ids, blank_id)
+        beam_frame(pool, hyps, numbers, cands, blank - penalty, frame, scratch)
+
+
+@compiled
+def plant(numbers, hyps, pool):
+    """Begin with the empty hypothesis; a greedy path lies where it ends in a token, a beam's where it ends in blank."""
+    is_greedy = numbers[BEAM_SIZE] == 0
+    numbers[NUM_HYPS] = 1
+    hyps.scores[TOTAL, 0] = 0.0
+    hyps.scores[SUM_BLANK, 0] = 0.0
+    hyps.scores[SUM_TOKEN, 0] = -np.inf
+    hyps.scores[BEST_BLANK, 0] = -np.inf if is_greedy else 0.0
+    hyps.scores[BEST_TOKEN, 0] = 0.0 if is_greedy else -np.inf
+    hyps.links[PREFIX, 0] = take_prefix(pool, NONE, NONE)
+    hyps.links[LAST_TOKEN, 0] = NONE
+    hyps.links[LENGTH, 0] = 0
+    hyps.links[PATH_BLANK, 0] = NONE
+    hyps.links[PATH_TOKEN, 0] = NONE
+
+
 def _build(stamp: int) -> tuple[Any, Any, Any]:
-    def step(  # type: ignore[no-untyped-def]
-        settings, numbers, scores, links, nodes, node_log_probs, pool, slots, log_probs, ids, num_frames, done, blank_id
-    ):
-        if stamp < 0:
-            return False
+    """Compile the entry points, with `stamp` in their cache keys."""
+
+    def step(
+        settings, numbers, scores, links, nodes, log_probs, free,
+        slots, frame_log_probs, frame_ids, num_frames, done, blank_id,
+    ):  # fmt: skip
+        # done[b] counts frames searched so far: False means the pool ran low; grow it and call again.
+        assert stamp >= 0
+        pool = Pool(nodes, log_probs, free)
+        scratch = make_scratch(scores.shape[2], frame_ids.shape[2])
         for b in range(slots.shape[0]):
             s = slots[b]
-            beam = numbers[s, BEAM_SIZE]
+            hyps = Hypotheses(scores[s], links[s])
             while done[b] < num_frames[b]:
-                if pool[NUM_FREE] < 2 * beam + 2:
+                if free[NUM_FREE] < 2 * numbers[s, BEAM_SIZE] + 2:
                     return False
-                frame_log_probs = log_probs[b, done[b]]
-                frame_ids = ids[b, done[b]]
+                t = done[b]
                 done[b] += 1
-                frame = numbers[s, FRAMES]
-                blank = blank_log_prob(frame_log_probs, frame_ids, blank_id)
-                if count_frame(settings[s], numbers[s], blank, frame_ids[0] == blank_id):
-                    continue
-                if beam == 0:
-                    greedy_frame(
-                        settings[s], numbers[s], scores[s], links[s], nodes, node_log_probs, pool,
-                        frame_log_probs, frame_ids, frame, blank_id,
-                    )  # fmt: skip
-                else:
-                    beam_frame(
-                        settings[s], numbers[s], scores[s], links[s], nodes, node_log_probs, pool,
-                        frame_log_probs, frame_ids, blank - settings[s, BLANK_PENALTY], frame, blank_id,
-                    )  # fmt: skip
+                search_frame(
+                    settings[s], numbers[s], hyps, pool, frame_log_probs[b, t], frame_ids[b, t], blank_id, scratch
+                )
         return True
 
-    def clear(numbers, scores, links, nodes, pool, make_root):  # type: ignore[no-untyped-def]
-        if stamp < 0:
-            return
-        give_up(links, nodes, pool, numbers[NUM_HYPS])
-        numbers[FRAMES] = 0
-        numbers[TRAILING_BLANKS] = 0
-        numbers[IN_BLANK_RUN] = 0
-        numbers[LAST_ID] = NONE
-        numbers[NUM_HYPS] = 0
-        if make_root:
-            numbers[NUM_HYPS] = 1
-            scores[TOTAL, 0] = 0.0
-            scores[SUM_BLANK, 0] = 0.0
-            scores[BEST_BLANK, 0] = 0.0 if numbers[BEAM_SIZE] > 0 else -np.inf
-            scores[SUM_TOKEN, 0] = -np.inf
-            scores[BEST_TOKEN, 0] = -np.inf if numbers[BEAM_SIZE] > 0 else 0.0
-            links[PREFIX, 0] = take_prefix(nodes, pool, NONE, NONE)
-            links[LAST_TOKEN, 0] = NONE
-            links[LENGTH, 0] = 0
-            links[PATH_BLANK, 0] = NONE
-            links[PATH_TOKEN, 0] = NONE
+    def clear(settings, numbers, scores, links, nodes, log_probs, free, slot, is_open):
+        assert stamp >= 0
+        pool = Pool(nodes, log_probs, free)
+        give_up(pool, links[slot], numbers[slot, NUM_HYPS])
+        numbers[slot, NUM_HYPS] = 0
+        numbers[slot, FRAMES] = 0
+        numbers[slot, TRAILING_BLANKS] = 0
+        numbers[slot, IN_BLANK_RUN] = 0
+        numbers[slot, LAST_ID] = NONE
+        if is_open:
+            plant(numbers[slot], Hypotheses(scores[slot], links[slot]), pool)
 
-    def read(numbers, scores, links, nodes, node_log_probs, slots, limit, tokens, times, confidences):  # type: ignore[no-untyped-def]
-        if stamp < 0:
-            return
+    def read(settings, numbers, scores, links, nodes, log_probs, free, slots, limit, tokens, times, confidences):
+        assert stamp >= 0
         end = 0
-        for b in range(slots.shape[0]):
-            s = slots[b]
+        for s in slots:
             for i in range(min(numbers[s, NUM_HYPS], limit)):
                 end += links[s, LENGTH, i]
                 at = end
-                node = best_path(scores[s], links[s], i)[1]
+                node = best_path(Hypotheses(scores[s], links[s]), i)[1]
                 while node != NONE:
                     at -= 1
                     tokens[at] = nodes[node, TOKEN]
                     times[at] = nodes[node, FRAME]
-                    confidences[at] = min(np.exp(node_log_probs[node]), np.float32(1.0))
+                    confidences[at] = min(np.exp(log_probs[node]), np.float32(1.0))
                     node = nodes[node, PARENT]
 
-    return _compile_entry(STEP, step), _compile_entry(CLEAR, clear), _compile_entry(READ, read)
+    return _compile(STEP, step), _compile(CLEAR, clear), _compile(READ, read)
+
+
+def _compile(signature: str, kernel: Callable[..., Any]) -> Any:
+    """Compile now, from the cache where there is one; where no cache folder can be written, in memory only."""
+    try:
+        return numba.njit(signature, nogil=True, error_model="numpy", cache=True)(kernel)
+    except RuntimeError as error:
+        if "cannot cache" not in str(error):
+            raise
+        return numba.njit(signature, nogil=True, error_model="numpy")(kernel)
+
+
+def _checksum() -> int:
+    """Return a number that changes with any kernel file; 0 where sources are not plain files."""
+    names = ("layout.py", "pool.py", "hypotheses.py", "greedy.py", "beam.py")
+    try:
+        return zlib.crc32(b"".join((Path(__file__).parent / name).read_bytes() for name in names))
+    except OSError:
+        return 0
 
 
 step, clear, read = _build(_checksum())

@@ -30,7 +30,7 @@ CHILD: Final = 3  # prefix nodes only: first child
 SIBLING: Final = 4  # prefix nodes only: next child of the same parent
 NODE_FIELDS: Final = 5
 
-# pool int32: the free list
+# free int32: the list of free nodes
 FREE_HEAD: Final = 0
 NUM_FREE: Final = 1
 

@@ -34,5 +34,5 @@ class SearchOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         for name in ("blank_skip", "cutoff_prob"):
             if not 0.0 < getattr(self, name) <= 1.0:
                 raise BadOption(f"search {name} is {getattr(self, name)}; allowed is above 0, up to 1")
-        if not 0.0 <= self.blank_penalty <= 100.0:
-            raise BadOption(f"search blank_penalty is {self.blank_penalty}; allowed is 0 to 100")
+        if not -100.0 <= self.blank_penalty <= 100.0:
+            raise BadOption(f"search blank_penalty is {self.blank_penalty}; allowed is -100 to 100")

@@ -47,7 +47,10 @@ def candidates_of(
     log_probs: NDArray[np.float32], ids: NDArray[np.int32], blank_id: int, options: SearchOptions
 ) -> tuple[float, list[tuple[int, float]]]:
     """Return blank's log-prob and the other usable candidates of one frame ((K,) and (K,)), best first."""
-    blank = max((float(x) for x, i in zip(log_probs, ids, strict=True) if i == blank_id and x > LOG_FLOOR), default=None)
+    blank = LOG_FLOOR
+    for token, log_prob in zip(ids.tolist(), log_probs.tolist(), strict=True):
+        if token == blank_id and log_prob > LOG_FLOOR:
+            blank = log_prob
     usable: list[tuple[int, float]] = []
     mass = 0.0
     for token, log_prob in list(zip(ids.tolist(), log_probs.tolist(), strict=True))[: options.top_k]:
@@ -56,7 +59,7 @@ def candidates_of(
         mass += float(np.exp(log_prob))
         if token != blank_id:
             usable.append((token, log_prob))
-    return LOG_FLOOR if blank is None else blank, usable
+    return blank, usable
 
 
 def extend(prefix: Prefix, is_repeat: bool, frame: int, log_prob: float) -> tuple[float, Path]:
@@ -106,7 +109,7 @@ def prefix_beam_search(
     log_probs: NDArray[np.float32], ids: NDArray[np.int32], blank_id: int, options: SearchOptions
 ) -> list[Hypothesis]:
     """Search one utterance, (T, K) descending log-probs and their ids; return the beam, best first."""
-    beam = {(): Prefix(sum_blank=0.0, best_blank=(0.0, ()))}
+    beam: dict[tuple[int, ...], Prefix] = {(): Prefix(sum_blank=0.0, best_blank=(0.0, ()))}
     in_run = False
     for frame in range(len(log_probs)):
         blank, usable = candidates_of(log_probs[frame], ids[frame], blank_id, options)

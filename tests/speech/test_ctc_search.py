@@ -250,7 +250,7 @@ def test_blank_penalty_brings_out_a_weak_token():
 @pytest.mark.parametrize(
     "wrong",
     [{"method": "viterbi"}, {"beam_size": 0}, {"top_k": 0}, {"cutoff_prob": 0.0}, {"blank_skip": 1.1},
-     {"blank_penalty": -1.0}],
+     {"blank_penalty": -101.0}],
 )  # fmt: skip
 def test_impossible_options_are_refused_by_name(wrong):
     with pytest.raises(BadOption, match=next(iter(wrong))):

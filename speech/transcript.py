@@ -1,0 +1,160 @@
+"""An n-best list of token ids as text, words and times. Pure functions; `speech/recognition.py` decides when."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from speech.results import Alternative, Result, Token, Word
+from speech.search.nbest import Nbest
+
+# A CTC token peaks near its end; WeNet lets it begin this long before its peak (asr_decoder.cc, time_stamp_gap_).
+TOKEN_LEAD_MS = 100.0
+
+
+class Tokens(Protocol):
+    """What is asked of a token table (`speech.tokens.TokenTable`)."""
+
+    @property
+    def pieces(self) -> Sequence[str]: ...
+    def text(self, ids: Sequence[int], /) -> str: ...
+    def words(
+        self, ids: Sequence[int], starts: Sequence[int], ends: Sequence[int], confidences: Sequence[float], /
+    ) -> list[Word]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultOptions:
+    """What a caller wants to be told. `rescoring` keeps the encoder's output for the attention decoder."""
+
+    max_alternatives: int = 1
+    interim_results: bool = False
+    word_times: bool = False
+    token_times: bool = False
+    single_utterance: bool = False
+    rescoring: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Where a segment's frames lie in the stream: frame n starts at origin_ms + n * frame_ms."""
+
+    origin_ms: float
+    frame_ms: float
+
+    def spans(self, times: Sequence[int]) -> tuple[list[int], list[int]]:
+        """Return each token's start and end in stream ms from its peak frame.
+
+        A token starts TOKEN_LEAD_MS before its peak, but not before the middle between it and the peak before, nor
+        before the segment; it ends with its peak frame, or where the next one starts.
+        """
+        peaks = [self.origin_ms + time * self.frame_ms for time in times]
+        middles = [(a + b) / 2 for a, b in itertools.pairwise(peaks)]
+        starts = [
+            round(max(peak - TOKEN_LEAD_MS, middle))
+            for peak, middle in zip(peaks, [self.origin_ms, *middles], strict=False)
+        ]
+        ends = [round(peak + self.frame_ms) for peak in peaks]
+        return starts, [min(end, start) for end, start in zip(ends, [*starts[1:], *ends[-1:]], strict=False)]
+
+
+def geometric_mean(confidences: Sequence[float]) -> float:
+    """Return the geometric mean of probabilities, 0 for none."""
+    if len(confidences) == 0:
+        return 0.0
+    return float(np.exp(np.log(np.maximum(confidences, 1e-30)).mean()))
+
+
+def stability(nbest: Nbest) -> float:
+    """Return the share of the search's probability that agrees with the best hypothesis's tokens, in [0, 1].
+
+    With w_h the hypotheses' posteriors among themselves (softmax of scores), lcp the length of the common prefix and
+    n the best one's length: sum over h of w_h * lcp(best, h) / n. What every hypothesis shares can never change, so
+    one that all others begin with has 1; so has greedy search, which takes nothing back.
+    """
+    best = nbest.tokens[0]
+    if len(best) == 0:
+        return 0.0
+    weights = np.exp(nbest.scores - nbest.scores.max())
+    weights /= weights.sum()
+    return float(
+        sum(w * _common_prefix(best.tolist(), h.tolist()) for w, h in zip(weights, nbest.tokens, strict=True))
+    ) / len(best)
+
+
+def alternatives(
+    nbest: Nbest, tokens: Tokens, timeline: Timeline, options: ResultOptions, limit: int
+) -> tuple[Alternative, ...]:
+    """Return up to `limit` alternatives, best first, each text once, empty texts left out."""
+    found: dict[str, Alternative] = {}
+    for index in range(len(nbest.tokens)):
+        if len(found) == limit:
+            break
+        text = tokens.text(nbest.tokens[index].tolist())
+        if text and text not in found:
+            found[text] = _alternative(nbest, index, text, tokens, timeline, options)
+    return tuple(found.values())
+
+
+def best_text(nbest: Nbest, tokens: Tokens) -> str:
+    """Return the best hypothesis's text; an n-best list without hypotheses says nothing."""
+    return tokens.text(nbest.tokens[0].tolist()) if nbest.tokens else ""
+
+
+def speech_span(nbest: Nbest, timeline: Timeline) -> tuple[int, int]:
+    """Return where the best hypothesis's first token starts and its last ends; it must have tokens."""
+    starts, ends = timeline.spans(nbest.times[0].tolist())
+    return starts[0], ends[-1]
+
+
+def whole_result(
+    nbest: Nbest,
+    *,
+    tokens: Tokens,
+    frame_ms: float,
+    options: ResultOptions,
+    start_ms: int,
+    end_ms: int,
+    segment: int = 0,
+) -> Result | None:
+    """Return the final result of a piece of audio that lies at start_ms to end_ms; None when nothing was said."""
+    timeline = Timeline(start_ms, frame_ms)
+    if not best_text(nbest, tokens):
+        return None
+    begin, end = speech_span(nbest, timeline)
+    return Result(
+        alternatives=alternatives(nbest, tokens, timeline, options, options.max_alternatives),
+        is_final=True,
+        stability=1.0,
+        segment=segment,
+        start_ms=begin,
+        end_ms=min(end, max(end_ms, begin)),
+        audio_processed_ms=end_ms,
+    )
+
+
+def _alternative(
+    nbest: Nbest, index: int, text: str, tokens: Tokens, timeline: Timeline, options: ResultOptions
+) -> Alternative:
+    ids = nbest.tokens[index].tolist()
+    confidences = nbest.confidences[index].tolist()
+    starts, ends = timeline.spans(nbest.times[index].tolist())
+    rows = list(zip(ids, starts, ends, confidences, strict=True))
+    return Alternative(
+        text=text,
+        score=float(nbest.scores[index]),
+        confidence=geometric_mean(confidences),
+        words=tuple(tokens.words(ids, starts, ends, confidences)) if options.word_times else (),
+        tokens=tuple(Token(tokens.pieces[i], start, end, confidence, i) for i, start, end, confidence in rows)
+        if options.token_times
+        else (),
+    )
+
+
+def _common_prefix(a: list[int], b: list[int]) -> int:
+    for index, (x, y) in enumerate(zip(a, b, strict=False)):
+        if x != y:
+            return index
+    return min(len(a), len(b))
