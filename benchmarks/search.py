@@ -41,16 +41,16 @@ def compiled(rows: Rows, options: SearchOptions) -> float:
         search.open(slot, options)
     begin = time.perf_counter()
     for start in range(0, frames, CHUNK):
-        search.step(slots, *(array[:, start : start + CHUNK] for array in rows), counts)
+        search.step(slots, rows[0][:, start : start + CHUNK], rows[1][:, start : start + CHUNK], counts)
         search.nbest(slots)
-    return float(time.perf_counter() - begin) / streams / frames * 1e6
+    return float((time.perf_counter() - begin) / streams / frames * 1e6)
 
 
 def plain(rows: Rows, options: SearchOptions) -> float:
     """Search the first stream with the dictionary-based reference."""
     begin = time.perf_counter()
     prefix_beam_search(rows[0][0], rows[1][0], BLANK_ID, options)
-    return float(time.perf_counter() - begin) / rows[0].shape[1] * 1e6
+    return float((time.perf_counter() - begin) / rows[0].shape[1] * 1e6)
 
 
 def best_of(repeats: int, measure: Callable[[Rows, SearchOptions], float], rows: Rows, options: SearchOptions) -> float:

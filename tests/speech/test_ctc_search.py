@@ -243,7 +243,7 @@ def test_blank_penalty_brings_out_a_weak_token():
     log_probs, ids = top_k(np.log(np.array([[0.7, 0.3], [0.9, 0.1]])), 2)
     for method in ("ctc_greedy", "ctc_prefix_beam"):
         with_penalty = search(log_probs, ids, SearchOptions(method=method, blank_penalty=1.5))
-        assert search(log_probs, ids, SearchOptions(method="ctc_greedy")).tokens[0].tolist() == []
+        assert search(log_probs, ids, SearchOptions(method=method)).tokens[0].tolist() == []
         assert with_penalty.tokens[0].tolist() == [1]
 
 
