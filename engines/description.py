@@ -1,4 +1,4 @@
-"""What inspection finds in a model folder, as plain values: `engines.load` builds from it, `engines.report` shows it."""
+"""What inspection finds in a model folder, as plain values for `engines.load` to build from and `report` to show."""
 
 from __future__ import annotations
 

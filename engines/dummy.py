@@ -29,8 +29,8 @@ CONFUSED = PIECES.index("?")
 FIRST_LETTER = PIECES.index("a")
 CANDIDATES = 3
 OUTPUT_SIZE = 4
-# Mean log-mel of a frame: digital silence is -15.9, a tone at a hundredth of full scale is well above.
-_SILENCE = 2.0
+# Loudest log-mel of a frame: digital silence has -15.9, a tone of a tenth of full scale about 25.
+_SILENCE = 18.0
 _CONTEXT, _SUBSAMPLING = 7, 4
 
 
@@ -94,7 +94,7 @@ def listen(features: FloatArray, count: int, is_confused: bool) -> tuple[FloatAr
     middles = np.minimum(np.arange(count) * _SUBSAMPLING + _CONTEXT // 2, len(features) - 1)
     frames = features[middles]
     letters = FIRST_LETTER + frames.argmax(axis=1) * len(string.ascii_lowercase) // features.shape[1]
-    best = np.where(frames.mean(axis=1) < _SILENCE, 0, CONFUSED if is_confused else letters)
+    best = np.where(frames.max(axis=1) < _SILENCE, 0, CONFUSED if is_confused else letters)
     # The second candidate is blank for a letter and "a" for blank; the third is never likely.
     ids = np.stack([best, np.where(best == 0, FIRST_LETTER, 0), np.full(count, 1)], axis=1).astype(np.int32)
     log_probs = np.broadcast_to(np.log(np.array([0.97, 0.02, 0.01], np.float32)), ids.shape).copy()
@@ -115,7 +115,10 @@ def tone(letter: str, seconds: float, amplitude: float = 0.3) -> FloatArray:
     mel = low + (high - low) * (bin_of_letter + 0.5) / (config.num_bins + 1)
     hz = 700 * np.expm1(mel / 1127)
     times = np.arange(round(seconds * config.sample_rate)) / config.sample_rate
-    samples: FloatArray = (amplitude * np.sin(2 * np.pi * hz * times)).astype(np.float32)
+    ramp = np.minimum(
+        1.0, np.minimum(times, times[::-1]) / 0.02
+    )  # a sudden end would click, and clicks have every pitch
+    samples: FloatArray = (amplitude * ramp * np.sin(2 * np.pi * hz * times)).astype(np.float32)
     return samples
 
 

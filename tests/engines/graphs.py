@@ -58,8 +58,8 @@ class Mini:
 
         dim, vocab = self.dim, self.vocab
         return {
-            # Log-mels lie around 10: keep the activations near 1.
-            "embed": normal(dim, self.bins, self.context, scale=0.3 / np.sqrt(self.bins * self.context)),
+            # Log-mels lie around 10 and differ little: keep the activations near 1.
+            "embed": normal(dim, self.bins, self.context, scale=0.05 / np.sqrt(self.bins * self.context)),
             "table": normal(self.positions, dim, scale=0.5),
             "q": normal(dim, dim, scale=0.5),
             "kv": normal(dim, 2 * dim, scale=0.5),
