@@ -1,1 +1,1 @@
-"""A small U2++ recogniser: conformer encoder, CTC, left-to-right and right-to-left attention decoders, dynamic chunks."""
+"""A small U2++ recogniser: conformer encoder, CTC, attention decoders in both directions, dynamic chunks."""

@@ -93,7 +93,7 @@ def masked(x: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def augment(features: np.ndarray, other: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """One random mixture of everything above; `other` is an utterance to babble behind it. Returns (frames, 80) float32."""
+    """One random mixture of everything above; `other` is an utterance to babble behind it. (frames, 80) float32."""
     x = stretch(features.astype(np.float32), random.uniform(0.85, 1.2))
     x = warp(x, random.uniform(0.93, 1.08))
     if random.random() < 0.1:

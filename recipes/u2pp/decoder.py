@@ -42,7 +42,7 @@ class DecoderLayer(nn.Module):
 
 
 class Decoder(nn.Module):
-    """One direction: token ids (batch, beam, tokens) -> log-probabilities of the next token (batch, beam, tokens, V)."""
+    """One direction: token ids (batch, beam, tokens) -> log-probabilities of the next one (batch, beam, tokens, V)."""
 
     def __init__(self, config: ModelConfig, layers: int, dropout: float = 0.0) -> None:
         super().__init__()

@@ -61,10 +61,7 @@ class Convolution(nn.Module):
         """Return the branch and the next cache."""
         value, gate = self.gate(self.norm(inputs)).chunk(2, -1)
         gated = (value * gate.sigmoid()).transpose(1, 2)
-        if cache is None:
-            gated = functional.pad(gated, (self.kernel - 1, 0))
-        else:
-            gated = torch.cat([cache, gated], 2)
+        gated = functional.pad(gated, (self.kernel - 1, 0)) if cache is None else torch.cat([cache, gated], 2)
         mixed = self.depthwise(gated).transpose(1, 2)
         return self.output(functional.silu(self.after(mixed))), gated[:, :, 1 - self.kernel :]
 

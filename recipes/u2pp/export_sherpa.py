@@ -1,4 +1,4 @@
-"""Export sherpa-onnx's WeNet CTC family W4: model-streaming.onnx (batch 1) and model.onnx (batched, whole utterances)."""
+"""Export sherpa-onnx's WeNet CTC family W4: model-streaming.onnx (batch 1) and model.onnx (whole utterances)."""
 
 from pathlib import Path
 

@@ -13,7 +13,7 @@ _IGNORED = -100
 
 
 def chunk_visibility(frames: int, chunk: int, left_chunks: int) -> Tensor:
-    """(frames, frames) bool: a query sees its own chunk and `left_chunks` before it (-1: all); chunk <= 0: everything."""
+    """(frames, frames) bool: a query sees its own chunk and `left_chunks` before it (-1: all); chunk <= 0: all."""
     if chunk <= 0:
         return torch.ones(frames, frames, dtype=torch.bool)
     number = torch.arange(frames) // chunk
@@ -23,7 +23,7 @@ def chunk_visibility(frames: int, chunk: int, left_chunks: int) -> Tensor:
 
 
 def encode(model: Model, features: Tensor, lengths: Tensor, chunk: int, left_chunks: int, tap: int = 0):
-    """Run the encoder under a chunk mask. Returns frames, tapped frames, valid counts and valid mask (batch, frames)."""
+    """Run the encoder under a chunk mask: frames, tapped frames, valid counts, valid mask (batch, frames)."""
     counts = valid_length(lengths, model.config)
     frames = (features.shape[1] - model.config.context) // model.config.subsampling + 1
     valid = torch.arange(frames)[None] < counts[:, None]

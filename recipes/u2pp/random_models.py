@@ -16,7 +16,10 @@ from recipes.u2pp.half import to_half
 from recipes.u2pp.model import Model, num_parameters
 from recipes.u2pp.onnx_files import offline_config, streaming_config, write_yaml
 
-_PIECES = "\u2581 \u2581A \u2581THE \u2581TO \u2581S \u2581B E T A O I N S R H L D U C M ING ER P F G W Y".split()
+_PIECES = [
+    *("\u2581", "\u2581A", "\u2581THE", "\u2581TO", "\u2581S", "\u2581B"),
+    *("E", "T", "A", "O", "I", "N", "S", "R", "H", "L", "D", "U", "C", "M", "ING", "ER", "P", "F", "G", "W", "Y"),
+]
 _TINY = ModelConfig(
     vocabulary_size=30, subsampling=4, front_channels=(8, 8), dim=32, heads=2, feed_forward=64, layers=2, kernel=5,
     decoder_feed_forward=64, decoder_layers=1, reverse_layers=1, chunk=4, left_chunks=2,

@@ -5,7 +5,6 @@ from torch import Tensor, nn
 
 from recipes.u2pp.config import ModelConfig
 
-
 LOWEST = 0.0  # log-mel at int16 scale
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recipes.synthesis.shards import Utterance, read_shard
+from recipes.synthesis.shards import Utterance
 from recipes.u2pp.config import ModelConfig
 from recipes.u2pp.data import Batch, Corpus, draw, plain_batches, training_batches
 from recipes.u2pp.loss import attention_loss, ctc_loss, encode

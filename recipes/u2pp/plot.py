@@ -1,0 +1,43 @@
+"""Draw a run's log.csv: `python -m recipes.u2pp.plot log.csv training.png`."""
+
+import argparse
+import csv
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+
+def column(rows: list[dict[str, str]], name: str) -> tuple[list[float], list[float]]:
+    """Minutes and values of the rows that have a value."""
+    kept = [row for row in rows if row[name]]
+    return [float(row["minutes"]) for row in kept], [float(row[name]) for row in kept]
+
+
+def main() -> None:
+    """Losses on the left axis, held-out word error rate on the right."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("log", type=Path)
+    parser.add_argument("picture", type=Path)
+    arguments = parser.parse_args()
+    with arguments.log.open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    figure, left = pyplot.subplots(figsize=(8, 4.5))
+    for name in ("ctc", "attention"):
+        minutes, values = column(rows, name)
+        shown = [(m, v) for m, v in zip(minutes, values, strict=True) if v > 0]
+        left.plot([m for m, _ in shown], [v for _, v in shown], label=f"{name} loss per token", linewidth=1)
+    left.set(xlabel="minutes", ylabel="training loss")
+    right = left.twinx()
+    right.plot(*column(rows, "held_out_wer"), "k.-", label="held-out greedy WER, %")
+    right.set(ylabel="word error rate, %", ylim=(0, 105))
+    handles = [*left.get_lines(), *right.get_lines()]
+    left.legend(handles, [handle.get_label() for handle in handles], loc="upper right")
+    figure.tight_layout()
+    figure.savefig(arguments.picture, dpi=90)
+
+
+if __name__ == "__main__":
+    main()
