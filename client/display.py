@@ -110,24 +110,21 @@ class Display:
         self._progress.update(self._task, completed=min(completed, self._num_recordings))
         labels = list(dict.fromkeys((*self._finals, *self._partials)))[:_MAX_ROWS]
         rows = [
-            growing_line(label, self._finals.get(label, ()), self._partials.get(label, ""), self._console)
+            growing_line(label, self._finals.get(label, ()), self._partials.get(label, ""), self._console.width)
             for label in labels
         ]
         return Group(*rows, self._progress)
 
 
-def growing_line(label: str, finals: Iterable[str], partial: str, console: Console) -> Text:
+def growing_line(label: str, finals: Iterable[str], partial: str, width: int) -> Text:
     """One row: what is final in plain, what may change dimmed; of a text too long for the row its end."""
-    line = Text(no_wrap=True)
     settled = join_texts(finals)
-    room = max(20, console.width - len(label) - 4)
     whole = join_texts([settled, partial])
-    tail = len(whole) - room
-    line.append(f"{label}  ", style="bold")
-    if tail > 0:
-        line.append("…")
-        whole = whole[tail + 1 :]
-    num_settled = max(0, len(settled) - max(0, tail + 1 if tail > 0 else 0))
-    line.append(whole[:num_settled])
-    line.append(whole[num_settled:], style="dim")
-    return line
+    hidden = max(0, len(whole) - max(20, width - len(label) - 4))
+    return Text.assemble(
+        (f"{label}  ", "bold"),
+        "…" if hidden else "",
+        whole[hidden : max(hidden, len(settled))],
+        (whole[max(hidden, len(settled)) :], "dim"),
+        no_wrap=True,
+    )

@@ -66,7 +66,7 @@ async def run_in_order(
     emit: Callable[[Output], None],
     concurrency: int,
 ) -> None:
-    """Do `work` on `concurrency` items at once and `emit` the outputs in the items' order, each as early as it can be."""
+    """Do `work` on `concurrency` items at once and `emit` the outputs in the items' order, as early as can be."""
     waiting: dict[int, Output] = {}
     todo = iter(enumerate(items))
     num_emitted = 0

@@ -75,7 +75,7 @@ def _named(ids: tuple[str, ...]) -> str:
 
 
 def _document(comparison: Comparison, details: bool) -> dict[str, Any]:
-    document = {
+    document: dict[str, Any] = {
         "measure": comparison.measure,
         **_numbers(comparison.scores.total),
         "utterances": len(comparison.ids),
