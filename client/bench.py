@@ -28,7 +28,7 @@ def linear16(path: Path) -> bytes:
     if resampler is None:
         return b""
     samples = np.concatenate([*parts, resampler.flush()], axis=1)[0]
-    return (np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
+    return bytes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
 
 
 @click.command()

@@ -83,19 +83,19 @@ async def run_load(options: LoadOptions, recordings: Sequence[bytes]) -> LoadRep
     try:
         async with asyncio.TaskGroup() as group:
             for number in range(options.streams):
-                stub = rpc.RecognizerStub(channels[number % len(channels)])
+                stub: Any = rpc.RecognizerStub(channels[number % len(channels)])  # type: ignore[no-untyped-call]
                 # Real callers do not begin in step: spread the starts over one second.
                 start = begin + (number / options.streams if options.pace else 0.0)
                 group.create_task(_caller(stub, options, recordings, number, start, begin + options.seconds, report))
     finally:
         report.wall_s = time.monotonic() - begin
         for channel in channels:
-            await channel.close()
+            await channel.close(None)
     return report
 
 
 async def _caller(
-    stub: rpc.RecognizerAsyncStub,
+    stub: Any,
     options: LoadOptions,
     recordings: Sequence[bytes],
     number: int,
@@ -112,7 +112,7 @@ async def _caller(
 class _Call:
     """One streaming call and its clock."""
 
-    def __init__(self, stub: rpc.RecognizerAsyncStub, options: LoadOptions, audio: bytes, report: LoadReport) -> None:
+    def __init__(self, stub: Any, options: LoadOptions, audio: bytes, report: LoadReport) -> None:
         self._options = options
         self._audio = audio
         self._report = report
@@ -127,7 +127,7 @@ class _Call:
             encoding=pb.LINEAR16,
             sample_rate_hertz=RATE,
             model=self._options.model,
-            decoding=pb.DecodingConfig(method=pb.DecodingMethod.Value(self._options.method)),
+            decoding=pb.DecodingConfig(method=self._options.method),
         )
         first = pb.StreamingRecognitionConfig(config=config, interim_results=True)
         receiving = asyncio.create_task(self._receive())

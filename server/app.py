@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from types import FrameType
+from typing import Any
 
 import grpc
 import structlog
@@ -45,7 +46,7 @@ class Server:
         self.models = models
         self.metrics = metrics
         self.port = 0
-        self.health = health.aio.HealthServicer()
+        self.health: Any = health.aio.HealthServicer()  # type: ignore[attr-defined]
 
     async def set_serving(self, serving: bool) -> None:
         """Tell health checks, for the server as a whole and per service."""

@@ -91,9 +91,10 @@ def check(folder: Path, as_json: bool) -> None:
     """Say what a model folder is, and what is missing or contradictory. Exits with 1 if it cannot be served."""
     import msgspec
 
-    from engines.describe import find_models, inspect
+    from engines.describe import inspect
     from engines.errors import BadModel
     from engines.report import describe_text
+    from server.models import find_models
 
     folders = find_models(folder)
     if not folders:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Literal, Protocol
 
 from protos import recognizer_pb2 as pb
 from server.errors import BadRequest
@@ -46,8 +46,7 @@ class ModelFacts(Protocol):
     def methods(self) -> tuple[str, ...]: ...
     @property
     def top_k(self) -> int: ...
-    @property
-    def weights_fixed(self) -> bool: ...
+    def check_weights(self, ctc_weight: float | None, reverse_weight: float | None) -> None: ...
 
 
 def recognition_options(
@@ -86,8 +85,8 @@ def audio_format(config: pb.RecognitionConfig) -> AudioFormat:
 
 def _decoding(config: pb.DecodingConfig, model: ModelFacts) -> DecodingOptions:
     method = _method(config.method, model)
-    for name in ("ctc_weight", "reverse_weight"):
-        _check_weight(config, name, method, model)
+    weights = [_weight(config, name, method) for name in ("ctc_weight", "reverse_weight")]
+    model.check_weights(*weights)
     beam_size = _in_range("decoding.beam_size", config.beam_size, 0, MAX_BEAM) or 10
     top_k = _in_range("decoding.top_k", config.top_k, 0, model.top_k) or model.top_k
     search = SearchOptions(
@@ -100,8 +99,8 @@ def _decoding(config: pb.DecodingConfig, model: ModelFacts) -> DecodingOptions:
     return DecodingOptions(
         search,
         rescoring=method == "attention_rescoring",
-        ctc_weight=config.ctc_weight if config.HasField("ctc_weight") else None,
-        reverse_weight=config.reverse_weight if config.HasField("reverse_weight") else None,
+        ctc_weight=weights[0],
+        reverse_weight=weights[1],
     )
 
 
@@ -113,18 +112,19 @@ def _method(number: int, model: ModelFacts) -> str:
         raise BadRequest(f"decoding.method {number} is unknown; model {model.name} allows: {allowed}")
     method = pb.DecodingMethod.Name(pb.DecodingMethod.ValueType(number)).lower()
     if method not in model.methods:
-        raise BadRequest(f"decoding.method {method.upper()} is not possible with model {model.name}; allowed: {allowed}")
+        raise BadRequest(
+            f"decoding.method {method.upper()} is not possible with model {model.name}; allowed: {allowed}"
+        )
     return method
 
 
-def _check_weight(config: pb.DecodingConfig, name: str, method: str, model: ModelFacts) -> None:
-    if not config.HasField(name):  # type: ignore[arg-type]
-        return
+def _weight(config: pb.DecodingConfig, name: Literal["ctc_weight", "reverse_weight"], method: str) -> float | None:
+    if not config.HasField(name):
+        return None
     if method != "attention_rescoring":
         raise BadRequest(f"decoding.{name} has a meaning only with ATTENTION_RESCORING; the method is {method.upper()}")
-    if model.weights_fixed:
-        raise BadRequest(f"decoding.{name} cannot be set: the decoder graph of model {model.name} has its weights fixed")
-    _number(f"decoding.{name}", getattr(config, name), 0.0, 1.0 if name == "reverse_weight" else 100.0)
+    value: float = getattr(config, name)
+    return _number(f"decoding.{name}", value, 0.0, 1.0 if name == "reverse_weight" else 100.0)
 
 
 def _endpoint(config: pb.EndpointingConfig) -> EndpointConfig:
@@ -142,7 +142,9 @@ def _rule(name: str, rule: pb.EndpointRule) -> EndpointRule:
     silence = _in_range(f"{path}.min_trailing_silence_ms", rule.min_trailing_silence_ms, 0, 3_600_000)
     utterance = _in_range(f"{path}.min_utterance_ms", rule.min_utterance_ms, 0, 3_600_000)
     if silence == 0 and utterance == 0:
-        raise BadRequest(f"{path} would end every segment at once: min_trailing_silence_ms and min_utterance_ms are both 0")
+        raise BadRequest(
+            f"{path} would end every segment at once: min_trailing_silence_ms and min_utterance_ms are both 0"
+        )
     return EndpointRule(
         min_trailing_silence_ms=silence, min_utterance_ms=utterance, must_contain_text=rule.must_contain_text
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from concurrent.futures import Executor
 from typing import Protocol
 
@@ -29,10 +29,10 @@ MAX_BLOCKS = 64  # decoded blocks a container thread may be ahead of the session
 class Intake(Protocol):
     """A call's audio, bytes in and (channels, n) float32 out, at the model's rate."""
 
-    def push(self, data: bytes) -> AsyncIterator[np.ndarray]:
+    def push(self, data: bytes) -> AsyncGenerator[np.ndarray, None]:
         """Decode one packet; the samples come in pieces."""
 
-    def finish(self) -> AsyncIterator[np.ndarray]:
+    def finish(self) -> AsyncGenerator[np.ndarray, None]:
         """End the audio and give what was held back."""
 
     def close(self) -> None:
@@ -53,13 +53,13 @@ class PcmIntake:
         self._decoder = PcmDecoder(audio.encoding, audio.channels)
         self._resampler = Resampler(audio.sample_rate, sample_rate, audio.channels)
 
-    async def push(self, data: bytes) -> AsyncIterator[np.ndarray]:
+    async def push(self, data: bytes) -> AsyncGenerator[np.ndarray, None]:
         for begin in range(0, len(data), SLICE_BYTES):
             samples = self._resampler.push(self._decoder.push(data[begin : begin + SLICE_BYTES]))
             if samples.shape[1]:
                 yield samples
 
-    async def finish(self) -> AsyncIterator[np.ndarray]:
+    async def finish(self) -> AsyncGenerator[np.ndarray, None]:
         self._decoder.flush()
         samples = self._resampler.flush()
         if samples.shape[1]:
@@ -80,7 +80,7 @@ class ContainerIntake:
         self._executor = executor
         self._started = False
 
-    async def push(self, data: bytes) -> AsyncIterator[np.ndarray]:
+    async def push(self, data: bytes) -> AsyncGenerator[np.ndarray, None]:
         if not self._started:
             self._executor.submit(self._decode)
             self._started = True
@@ -88,7 +88,7 @@ class ContainerIntake:
         async for samples in self._drain():
             yield samples
 
-    async def finish(self) -> AsyncIterator[np.ndarray]:
+    async def finish(self) -> AsyncGenerator[np.ndarray, None]:
         self._pipe.end()
         if self._started:
             async for samples in self._drain():
@@ -128,7 +128,9 @@ class ContainerIntake:
     def _check(self, block: AudioBlock) -> None:
         channels = block.samples.shape[0]
         if self._audio.sample_rate not in (0, block.sample_rate):
-            raise BadRequest(f"sample_rate_hertz is {self._audio.sample_rate}, but the audio's header says {block.sample_rate}")
+            raise BadRequest(
+                f"sample_rate_hertz is {self._audio.sample_rate}, but the audio's header says {block.sample_rate}"
+            )
         if self._audio.channels not in (0, channels):
             raise BadRequest(f"audio_channel_count is {self._audio.channels}, but the audio's header says {channels}")
 

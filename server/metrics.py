@@ -63,23 +63,25 @@ class _ModelCollector(Collector):
         yield slots
         stats = [(model.name, name, batcher.stats) for model in self._models for name, batcher in model.batchers()]
         for counter in COUNTERS:
-            family = CounterMetricFamily(f"chorus_batch_items_{counter}", f"Items {counter}", labels=["model", "batcher"])
+            family = CounterMetricFamily(
+                f"chorus_batch_items_{counter}", f"Items {counter}", labels=["model", "batcher"]
+            )
             for model_name, name, each in stats:
                 family.add_metric([model_name, name], getattr(each, counter))
             yield family
         yield _histogram("chorus_batch_size", "Items per batch", stats, lambda each: each.batch_size)
-        yield _histogram("chorus_queue_delay_seconds", "Ready item to batch start", stats, lambda each: each.queue_delay_s)
+        yield _histogram(
+            "chorus_queue_delay_seconds", "Ready item to batch start", stats, lambda each: each.queue_delay_s
+        )
         yield _histogram("chorus_batch_run_seconds", "Time of one batch on its engine", stats, lambda each: each.run_s)
 
 
-def _histogram(
-    name: str, text: str, stats: list[tuple[str, str, BatcherStats]], pick: Pick
-) -> HistogramMetricFamily:
+def _histogram(name: str, text: str, stats: list[tuple[str, str, BatcherStats]], pick: Pick) -> HistogramMetricFamily:
     family = HistogramMetricFamily(name, text, labels=["model", "batcher"])
     for model, batcher, each in stats:
         distribution = pick(each)
-        buckets = [("+Inf" if bound == float("inf") else str(bound), count) for bound, count in distribution.cumulative()]
+        buckets = [
+            ("+Inf" if bound == float("inf") else str(bound), count) for bound, count in distribution.cumulative()
+        ]
         family.add_metric([model, batcher], buckets, distribution.sum)
     return family
-
-

@@ -15,18 +15,20 @@ from batcher.config import DynamicConfig, StepConfig
 from batcher.dynamic import DynamicBatcher
 from batcher.slots import SlotPool
 from batcher.steps import StepBatcher
-from engines.describe import find_models, inspect
+from engines.describe import inspect
 from engines.errors import BadModel
 from engines.load import EngineOptions, LoadedModel, load
-from engines.offline import OfflineItem, OfflineOutput
+from engines.recordings import OfflineItem, OfflineOutput
 from engines.rescoring import RescoreItem
 from engines.streaming import StepItem, StepOutput
+from engines.topk import DEFAULT_CANDIDATES
 from server.config import Config
 from server.errors import BadRequest, StartFailed, UnknownModel
 from speech.framing import Framing
 from speech.search.nbest import Nbest
 from speech.tokens import TokenTable
 
+WARM_UP_BATCHES = (1, 2)  # compiles the search; larger batches reuse what these allocated
 RESCORING_BUCKETS = (64, 256, 1024)  # encoder frames: a short segment does not wait for a minute-long one's padding
 
 log = structlog.get_logger()
@@ -76,12 +78,14 @@ class ServedModel:
     @property
     def top_k(self) -> int:
         """Most tokens per frame that a search can be asked to consider."""
-        return self.loaded.top_k
+        description = self.loaded.description
+        halves = (description.streaming, description.offline)
+        return min((half.candidates for half in halves if half and half.candidates), default=DEFAULT_CANDIDATES)
 
-    @property
-    def weights_fixed(self) -> bool:
-        """Whether the decoder graph has its CTC and right-to-left weights inside."""
-        return self.loaded.rescorer is None or self.loaded.rescorer.weights_fixed
+    def check_weights(self, ctc_weight: float | None, reverse_weight: float | None) -> None:
+        """Raise BadOption for weights that this model cannot rescore with."""
+        if self.loaded.rescorer is not None:
+            self.loaded.rescorer.check(ctc_weight, reverse_weight)
 
     @property
     def framing(self) -> Framing:
@@ -97,7 +101,9 @@ class ServedModel:
 
     @property
     def encoder_frame_ms(self) -> float:
-        return self.loaded.encoder_frame_ms
+        half = self.loaded.streaming or self.loaded.offline
+        assert half is not None, f"{self.name} has neither half"
+        return half.frame_ms
 
     @property
     def position_limit_frames(self) -> int | None:
@@ -133,7 +139,7 @@ class ServedModel:
         streaming, config = self.loaded.streaming, self.config.streaming
         if streaming is None:
             return None
-        limit = min(config.max_batch_size, streaming.batch_limit or config.max_batch_size)
+        limit = min(config.max_batch_size, streaming.batch_limit)
         return StepBatcher(
             streaming.run,
             StepConfig(
@@ -224,6 +230,19 @@ def _speaks(model: ServedModel, language: str) -> bool:
     return not model.language or model.language.split("-")[0].lower() == language.split("-")[0].lower()
 
 
+def find_models(root: Path) -> list[Path]:
+    """Model folders at `root`: itself if it holds a model, else each folder in it that does, by name."""
+    if not root.is_dir():
+        raise StartFailed(f"{root}: no such folder; models are given as a folder of model folders, or one model folder")
+    if _is_model(root):
+        return [root]
+    return sorted(folder for folder in root.iterdir() if folder.is_dir() and _is_model(folder))
+
+
+def _is_model(folder: Path) -> bool:
+    return (folder / "model.toml").is_file() or any(folder.glob("*.onnx"))
+
+
 def load_models(config: Config, stack: ExitStack) -> Models:
     """Find, check, load and warm up every model of `config.models`; blocks for as long as that takes.
 
@@ -238,15 +257,20 @@ def load_models(config: Config, stack: ExitStack) -> Models:
     for folder in folders:
         description = inspect(folder)
         if any(model.name == description.name for model in served):
-            raise BadModel(f"{folder}: a second model named {description.name!r}; give one of them another name in model.toml")
+            raise BadModel(
+                f"{folder}: a second model named {description.name!r}; give one of them another name in model.toml"
+            )
         options = EngineOptions(
             num_slots=config.streaming.max_streams,
-            max_batch_size=config.streaming.max_batch_size,
+            max_batch=config.streaming.max_batch_size,
+            offline_batch=config.offline.max_batch_size,
+            rescoring_batch=config.rescoring.max_batch_size,
             threads=threads,
             spinning=config.engine.spinning,
         )
         loaded = load(description, options)
-        stack.callback(loaded.close)
+        if loaded.streaming is not None:
+            loaded.streaming.warm_up(WARM_UP_BATCHES)
         served.append(ServedModel(loaded, config, stack))
         log.info("model loaded", model=description.name, folder=str(folder), methods=served[-1].methods)
     return Models(served, config.default_model)

@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 
 import numpy as np
 
-from engines.offline import OfflineItem
+from engines.recordings import OfflineItem
 from server.config import OfflineConfig
 from server.errors import BadRequest
 from server.models import ServedModel
@@ -81,7 +81,9 @@ class OfflineRecognizer:
             end_ms=end * 1000 // rate,
         )
 
-    async def _through_stream(self, model: ServedModel, options: RecognitionOptions, samples: np.ndarray) -> list[Result]:
+    async def _through_stream(
+        self, model: ServedModel, options: RecognitionOptions, samples: np.ndarray
+    ) -> list[Result]:
         """For a model without an offline graph: the streaming one, as fast as it goes."""
         results: list[Result] = []
 
@@ -107,7 +109,9 @@ class OfflineRecognizer:
             parts.append(resampler.push(block.samples))
             total += parts[-1].shape[1]
             if total > limit:
-                raise BadAudio(f"audio is longer than {self._config.max_audio_s:g} s, the limit of one request (offline.max_audio_s)")
+                raise BadAudio(
+                    f"audio is longer than {self._config.max_audio_s:g} s, the limit of one request (offline.max_audio_s)"
+                )
         if resampler is None:
             return np.zeros((0, 0), np.float32)
         return np.concatenate([*parts, resampler.flush()], axis=1)

@@ -29,6 +29,8 @@ from speech.results import Result, SpeechEvent
 
 log = structlog.get_logger()
 
+END: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs lack it
+
 Stream = grpc.aio.ServicerContext[pb.StreamingRecognizeRequest, pb.StreamingRecognizeResponse]
 
 
@@ -44,7 +46,9 @@ class RecognizerServicer(rpc.RecognizerServicer):
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Any) -> pb.ListModelsResponse:
         """Describe every model."""
-        return pb.ListModelsResponse(models=[_model_info(model, model is self._models.default) for model in self._models])
+        return pb.ListModelsResponse(
+            models=[_model_info(model, model is self._models.default) for model in self._models]
+        )
 
     async def Recognize(self, request: pb.RecognizeRequest, context: Any) -> pb.RecognizeResponse:
         """Recognise one whole piece of audio."""
@@ -73,7 +77,7 @@ class RecognizerServicer(rpc.RecognizerServicer):
 
     async def _first_message(self, context: Stream) -> pb.StreamingRecognitionConfig:
         first = await context.read()
-        if first is grpc.aio.EOF:
+        if first is END:
             raise OutOfOrder("the call ended without a streaming_config message")
         if first.WhichOneof("streaming_request") != "streaming_config":
             raise OutOfOrder("the first message must carry streaming_config, not audio_content")
@@ -88,8 +92,10 @@ class RecognizerServicer(rpc.RecognizerServicer):
             request = await watchdog.wait(context.read())
             if request is None:
                 await call.finish()
-                raise IdleStream(f"no message for {idle_timeout_s:g} s (streaming.idle_timeout_s); the stream was ended")
-            if request is grpc.aio.EOF:
+                raise IdleStream(
+                    f"no message for {idle_timeout_s:g} s (streaming.idle_timeout_s); the stream was ended"
+                )
+            if request is END:
                 break
             match request.WhichOneof("streaming_request"):
                 case "audio_content":
@@ -104,7 +110,9 @@ class RecognizerServicer(rpc.RecognizerServicer):
     def _container_place(self, limit: int) -> Iterator[None]:
         """Count container streams: each holds a decoder thread."""
         if self._num_containers >= limit:
-            raise TooManyStreams(f"all {limit} places for container streams are taken (streaming.max_container_streams)")
+            raise TooManyStreams(
+                f"all {limit} places for container streams are taken (streaming.max_container_streams)"
+            )
         self._num_containers += 1
         try:
             yield
@@ -174,7 +182,9 @@ class StreamCall:
         for session in self._sessions:
             await session.finish()
 
-    def change(self, old: pb.StreamingRecognitionConfig, new: pb.StreamingRecognitionConfig) -> pb.StreamingRecognitionConfig:
+    def change(
+        self, old: pb.StreamingRecognitionConfig, new: pb.StreamingRecognitionConfig
+    ) -> pb.StreamingRecognitionConfig:
         """Take a later configuration. Raises BadRequest naming the first field that may not change in mid-stream."""
         _check_unchanged(old, new)
         self._options = _options(new, self._model)
@@ -215,8 +225,10 @@ class StreamCall:
 
     def _emitter(self, tag: int) -> Callable[[Result | SpeechEvent], Awaitable[None]]:
         async def emit(outcome: Result | SpeechEvent) -> None:
-            is_result = isinstance(outcome, Result)
-            message = convert.streaming_result(outcome, tag) if is_result else convert.speech_event(outcome, tag)
+            if isinstance(outcome, Result):
+                message = convert.streaming_result(outcome, tag)
+            else:
+                message = convert.speech_event(outcome, tag)
             async with self._writing:  # gRPC allows one write at a time; channels finish chunks together
                 await self._write(message)
 
@@ -250,7 +262,7 @@ def _model_info(model: ServedModel, is_default: bool) -> pb.ModelInfo:
         is_default=is_default,
         streaming=model.can_stream,
         offline=model.offline_batcher is not None,
-        methods=[pb.DecodingMethod.Value(method.upper()) for method in model.methods],
+        methods=[method.upper() for method in model.methods],
         sample_rate_hertz=model.sample_rate,
         chunk_ms=model.chunk_ms,
         vocabulary_size=len(model.tokens),

@@ -65,6 +65,8 @@ class Session:
 
     async def push(self, samples: np.ndarray) -> None:
         """Recognise (n,) float32 samples at the model's rate, as far as they fill chunks."""
+        if self.is_done:
+            return
         if not self._started:
             self._started = time.monotonic()
         for window in self._framer.push_iter(samples):
@@ -103,7 +105,9 @@ class Session:
         return max(now, self._started + self._end_of(window) / self._sample_rate) + self._budget
 
     def _end_of(self, window: Window) -> int:
-        return self._model.framing.end_sample(window)
+        """Samples of the stream up to the end of the window's last valid frame."""
+        fbank = self._model.framing.fbank
+        return (window.start_frame + window.num_frames - 1) * fbank.frame_shift + fbank.frame_length
 
     def _audio_ms(self, window: Window | None = None) -> int:
         samples = self._framer.num_samples if window is None else min(self._end_of(window), self._framer.num_samples)

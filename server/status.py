@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import grpc
 
-from batcher.errors import BatchFailed, BatcherClosed, Overloaded, QueueTimeout, SlotsExhausted
+from batcher.errors import BatchFailed, BatcherClosed, Overloaded, QueueTimeout, SlotsExhausted, StaleLease
 from engines.errors import BadModel, EngineFailed
 from server.errors import (
     BadConfig,
@@ -32,6 +32,7 @@ CODES: dict[type[Exception], grpc.StatusCode] = {
     IdleStream: grpc.StatusCode.ABORTED,
     BatcherClosed: grpc.StatusCode.UNAVAILABLE,
     BatchFailed: grpc.StatusCode.INTERNAL,
+    StaleLease: grpc.StatusCode.INTERNAL,
     EngineFailed: grpc.StatusCode.INTERNAL,
     BadModel: grpc.StatusCode.INTERNAL,
     BadTokens: grpc.StatusCode.INTERNAL,

@@ -16,7 +16,9 @@ def credentials(config: ListenConfig) -> grpc.ServerCredentials | None:
         return None
     if config.tls_certificate is None or config.tls_key is None:
         raise StartFailed("listen.tls_certificate and listen.tls_key go together: one of them is missing")
-    authorities = _read(config.tls_client_authorities, "tls_client_authorities") if config.tls_client_authorities else None
+    authorities = (
+        _read(config.tls_client_authorities, "tls_client_authorities") if config.tls_client_authorities else None
+    )
     return grpc.ssl_server_credentials(
         [(_read(config.tls_key, "tls_key"), _read(config.tls_certificate, "tls_certificate"))],
         root_certificates=authorities,

@@ -8,7 +8,9 @@ FRAME_S = 0.02  # resolution of the loudness curve
 SMOOTH_FRAMES = 15  # a pause between words lasts about 0.3 s; shorter dips are inside words
 
 
-def cut_at_quiet(samples: np.ndarray, sample_rate: int, max_piece_s: float, search_s: float = 10.0) -> list[tuple[int, int]]:
+def cut_at_quiet(
+    samples: np.ndarray, sample_rate: int, max_piece_s: float, search_s: float = 10.0
+) -> list[tuple[int, int]]:
     """Return (begin, end) sample ranges that cover `samples` (n,) float32 without gaps, each at most `max_piece_s` long.
 
     Every cut is put at the quietest 0.3 s of the last `search_s` seconds that the piece may have.

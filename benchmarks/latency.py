@@ -1,0 +1,45 @@
+"""Latency: real-time paced streams of 100 ms packets at 25, 50 and 80 % of the server's capacity.
+
+    python -m benchmarks.latency [--models DIR] [--seconds 30]
+
+Capacity is measured first, by the same clients without pacing. Lag is counted on the audio's clock: from the moment a result's
+last sample was sent to the result's arrival.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from benchmarks.audio import recordings
+from benchmarks.load_child import run_in_child
+from benchmarks.server_process import server
+from client.load import LoadOptions
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", type=Path)
+    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--max-streams", type=int, default=1024)
+    arguments = parser.parse_args()
+    audio = recordings(10.0)
+    with server(arguments.models, "--max-streams", str(arguments.max_streams)) as running:
+        capacity = run_in_child(LoadOptions(running.address, 64, 12.0, pace=0), audio).throughput
+        print(f"capacity: {capacity:.1f} real-time streams (100 ms packets, client in the same machine)")
+        for share in (0.25, 0.5, 0.8):
+            streams = max(1, int(capacity * share))
+            cpu = running.cpu_s()
+            report = run_in_child(LoadOptions(running.address, streams, arguments.seconds), audio)
+            cpu = (running.cpu_s() - cpu) / report.audio_s
+            print(
+                f"{share:4.0%} = {streams} streams, {report.ends}, server CPU {cpu * 1000:.1f} ms per second of audio"
+            )
+            for name, row in report.percentiles().items():
+                print(
+                    f"    {name:14s} p50 {row.get('p50')} p95 {row.get('p95')} p99 {row.get('p99')} ms  ({row['count']})"
+                )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""A Chorus server in a child process, as a user would start it, with what it cost."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """Where it listens and its process."""
+
+    address: str
+    process: psutil.Process
+
+    def cpu_s(self) -> float:
+        """Processor seconds used so far, user and system."""
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
+
+    def memory(self) -> int:
+        """Resident bytes."""
+        return int(self.process.memory_info().rss)
+
+
+@contextmanager
+def server(models: Path | None, *flags: str) -> Iterator[RunningServer]:
+    """Start `chorus serve` on a free port and end it at the end."""
+    command = [sys.executable, "-m", "server", "serve", "--port", "0", "--log-level", "error", *flags]
+    if models is not None:
+        command += ["--models", str(models)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout is not None
+            line = child.stdout.readline()
+            if "ready on" not in line:
+                raise SystemExit(f"the server did not start: {line!r}")
+            yield RunningServer(line.split("ready on ")[1].split()[0], psutil.Process(child.pid))
+        finally:
+            child.terminate()
+            child.wait(30)

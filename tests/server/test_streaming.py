@@ -1,0 +1,220 @@
+"""What a client hears, over real gRPC: the same text for any packet cut, any neighbours, any encoding; health, shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+
+import grpc
+import numpy as np
+import pytest
+import soundfile
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protos import recognizer_pb2 as pb
+from server.app import start_server
+from tests.server.support import (
+    RATE,
+    comparable,
+    config_message,
+    finals,
+    linear16,
+    packets,
+    rest,
+    running,
+    speech_like,
+    stream,
+    tiny_config,
+)
+
+CODE = grpc.StatusCode
+METHODS = (pb.CTC_GREEDY, pb.CTC_PREFIX_BEAM, pb.ATTENTION_RESCORING)
+EVERYTHING = {"enable_word_time_offsets": True, "enable_token_time_offsets": True, "max_alternatives": 5}
+
+
+def decoding(method: pb.DecodingMethod.ValueType) -> pb.DecodingConfig:
+    return pb.DecodingConfig(method=method)
+
+
+@given(cuts=st.lists(st.integers(0, 10**6), max_size=30), seed=st.integers(0, 3))
+@settings(max_examples=15)
+def test_any_packet_cut_gives_the_same_result(cuts: list[int], seed: int) -> None:
+    async def run() -> None:
+        data = linear16(speech_like(2.3, seed))
+        async with running(tiny_config()) as (_, stub):
+            for method in METHODS:
+                whole = await stream(stub, [data], decoding=decoding(method), **EVERYTHING)
+                parts = await stream(stub, packets(data, cuts), decoding=decoding(method), **EVERYTHING)
+                assert comparable(parts) == comparable(whole)
+
+    asyncio.run(run())
+
+
+@pytest.mark.asyncio
+async def test_one_byte_packets_give_the_same_result() -> None:
+    data = linear16(speech_like(0.4, 1))
+    async with running(tiny_config()) as (_, stub):
+        whole = await stream(stub, [data])
+        assert comparable(await stream(stub, [data[i : i + 1] for i in range(len(data))])) == comparable(whole)
+
+
+@pytest.mark.asyncio
+async def test_a_stream_hears_nothing_of_its_neighbours() -> None:
+    """Streams of every length together, each as if alone, for every method at once."""
+    lengths = [0.0, 0.03, 0.2, 0.5, 0.69, 0.7, 1.4, 2.2, 3.1]
+    jobs = [(length, method, seed) for seed, length in enumerate(lengths) for method in METHODS]
+
+    async with running(tiny_config(streaming={"max_streams": 32})) as (_, stub):
+
+        async def one(job: tuple[float, pb.DecodingMethod.ValueType, int]) -> list[tuple[object, ...]]:
+            length, method, seed = job
+            data = linear16(speech_like(length, seed))
+            cuts = range(0, len(data), 1600 + 320 * seed)
+            return comparable(await stream(stub, packets(data, cuts), decoding=decoding(method), **EVERYTHING))
+
+        alone = [await one(job) for job in jobs]
+        assert any(alone)
+        assert await asyncio.gather(*map(one, jobs)) == alone
+
+
+@pytest.mark.asyncio
+async def test_partials_grow_and_finals_come_once_per_segment() -> None:
+    async with running(tiny_config()) as (_, stub):
+        responses = await stream(stub, packets(linear16(speech_like(4)), range(0, 200000, 3200)), interim_results=True)
+        results = [result for each in responses for result in each.results]
+        segments = [result.segment for result in results if result.is_final]
+        assert segments == sorted(set(segments))
+        assert any(not result.is_final for result in results)
+        heard = [result.audio_processed for result in results]
+        assert heard == sorted(heard)
+        events = [each.event.type for each in responses if each.HasField("event")]
+        assert events[0] == pb.SpeechEvent.SPEECH_START
+        assert events[-1] == pb.SpeechEvent.END_OF_STREAM
+        quiet = await stream(stub, [linear16(speech_like(4))])
+        assert all(result.is_final for each in quiet for result in each.results)
+
+
+@pytest.mark.asyncio
+async def test_every_encoding_gives_the_text_of_the_same_samples() -> None:
+    samples = speech_like(2.0, 2)
+    pcm = (samples * 32767).astype("<i2")
+    wav, flac = io.BytesIO(), io.BytesIO()
+    soundfile.write(wav, pcm, RATE, format="WAV")
+    soundfile.write(flac, pcm, RATE, format="FLAC")
+    async with running(tiny_config()) as (_, stub):
+        expected = comparable(await stream(stub, [pcm.tobytes()]))
+        as_float = (pcm / np.float32(32768)).astype("<f4").tobytes()
+        for encoding, data in (
+            (pb.FLOAT32, as_float),
+            (pb.WAV, wav.getvalue()),
+            (pb.FLAC, flac.getvalue()),
+            (0, flac.getvalue()),
+        ):
+            assert (
+                comparable(await stream(stub, packets(data, range(0, len(data), 4001)), encoding=encoding)) == expected
+            )
+
+
+@pytest.mark.asyncio
+async def test_channels_are_recognised_apart_and_tagged() -> None:
+    left, right = speech_like(2.0, 3), speech_like(2.0, 4)
+    both = linear16(np.stack([left, right], axis=1).ravel())
+    async with running(tiny_config()) as (_, stub):
+        alone = [finals(await stream(stub, [linear16(each)])) for each in (left, right)]
+        responses = await stream(stub, packets(both, range(0, len(both), 6400)), audio_channel_count=2)
+        for tag in (1, 2):
+            mine = [each for each in responses if each.results and each.results[0].channel_tag == tag]
+            assert finals(mine) == alone[tag - 1]
+
+
+@pytest.mark.asyncio
+async def test_unary_and_streaming_agree_on_the_models() -> None:
+    async with running(tiny_config()) as (_, stub):
+        models = (await stub.ListModels(pb.ListModelsRequest())).models
+        assert [model.is_default for model in models] == [True]
+        assert models[0].streaming
+        config = pb.RecognitionConfig(encoding=pb.LINEAR16, sample_rate_hertz=RATE, model=models[0].name)
+        data = linear16(speech_like(2.0, 5))
+        unary = await stub.Recognize(pb.RecognizeRequest(config=config, audio=data))
+        assert [r.alternatives[0].transcript for r in unary.results] == finals(await stream(stub, [data]))
+        assert unary.audio_processed == pytest.approx(2.0, abs=0.01)
+
+
+@pytest.mark.asyncio
+async def test_flags_may_change_in_mid_stream() -> None:
+    data = linear16(speech_like(3.0, 6))
+    async with running(tiny_config()) as (_, stub):
+        call = stub.StreamingRecognize()
+        await call.write(config_message())
+        await call.write(pb.StreamingRecognizeRequest(audio_content=data[:32000]))
+        await call.write(config_message(interim_results=True, enable_word_time_offsets=True))
+        await call.write(pb.StreamingRecognizeRequest(audio_content=data[32000:]))
+        await call.done_writing()
+        results = [result for each in [each async for each in call] for result in each.results]
+        assert any(not result.is_final for result in results)
+        assert all(result.alternatives[0].words for result in results if result.is_final)
+
+
+@pytest.mark.asyncio
+async def test_single_utterance_ends_after_its_endpoint() -> None:
+    short = pb.EndpointingConfig(rule3=pb.EndpointRule(min_utterance_ms=1000, must_contain_text=True))
+    async with running(tiny_config()) as (_, stub):
+        call = stub.StreamingRecognize()
+        await call.write(config_message(single_utterance=True, endpointing_config=short))
+        await call.write(pb.StreamingRecognizeRequest(audio_content=linear16(speech_like(6.0, 7))))
+        responses = [each async for each in call]  # ends although the client did not
+        assert len(finals(responses)) == 1
+        assert [each.event.rule for each in responses if each.event.type == pb.SpeechEvent.ENDPOINT] == ["rule3"]
+
+
+@pytest.mark.asyncio
+async def test_health_and_reflection_speak_for_the_service() -> None:
+    async with start_server(tiny_config()) as server, grpc.aio.insecure_channel(server.address) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        for service in ("", "chorus.v1.Recognizer"):
+            answer = await health.Check(health_pb2.HealthCheckRequest(service=service))
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        call = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(
+            iter([reflection_pb2.ServerReflectionRequest(list_services="")])
+        )
+        names = [each.name async for answer in call for each in answer.list_services_response.service]
+        assert "chorus.v1.Recognizer" in names
+
+
+@pytest.mark.asyncio
+async def test_shutdown_lets_running_streams_finish_and_refuses_new_ones() -> None:
+    started = start_server(tiny_config())
+    server = await started.__aenter__()
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        from protos import recognizer_pb2_grpc as rpc
+
+        call = rpc.RecognizerStub(channel).StreamingRecognize()
+        await call.write(config_message(interim_results=True))
+        data = linear16(speech_like(2.0, 8))
+        await call.write(pb.StreamingRecognizeRequest(audio_content=data[:40000]))
+        assert await call.read() is not grpc.aio.EOF
+        stopping = asyncio.create_task(started.__aexit__(None, None, None))
+        await asyncio.sleep(0.05)
+        async with grpc.aio.insecure_channel(server.address) as late:
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await rpc.RecognizerStub(late).ListModels(pb.ListModelsRequest(), timeout=2)
+            assert refused.value.code() in (CODE.UNAVAILABLE, CODE.DEADLINE_EXCEEDED)
+        await call.write(pb.StreamingRecognizeRequest(audio_content=data[40000:]))
+        await call.done_writing()
+        assert (await rest(call))[-1].event.type == pb.SpeechEvent.END_OF_STREAM
+        await stopping
+
+
+@pytest.mark.asyncio
+async def test_a_stream_that_outlives_the_grace_period_ends_unavailable() -> None:
+    async with start_server(tiny_config(listen={"grace_s": 0.1})) as server:
+        channel = grpc.aio.insecure_channel(server.address)
+        from protos import recognizer_pb2_grpc as rpc
+
+        call = rpc.RecognizerStub(channel).StreamingRecognize()
+        await call.write(config_message())
+    assert await call.code() is CODE.UNAVAILABLE
+    await channel.close()
