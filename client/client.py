@@ -97,9 +97,10 @@ class AsyncClient:
             for delay in self._retry.delays():
                 call = self._stub.StreamingRecognize(timeout=deadline.left(), metadata=self._join(metadata))
                 try:
-                    async for response in _answers(call, first, source):
-                        for update in results.from_response(response):
-                            yield update
+                    async with aclosing(_answers(call, first, source)) as responses:
+                        async for response in responses:
+                            for update in results.from_response(response):
+                                yield update
                     return
                 except grpc.aio.AioRpcError as error:
                     wait_s = wait_before_retry(error, delay, deadline, can_repeat=source.can_repeat)
@@ -146,7 +147,7 @@ class AsyncClient:
 
 async def _answers(
     call: _StreamCall, first: pb.StreamingRecognizeRequest, source: AsyncReplay
-) -> AsyncIterator[pb.StreamingRecognizeResponse]:
+) -> AsyncGenerator[pb.StreamingRecognizeResponse, None]:
     """Yield the answers of one attempt while a task of its own sends the audio."""
     async with _sending(call, first, source):
         try:

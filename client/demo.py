@@ -114,8 +114,8 @@ async def _show(console: Console, address: str, samples: list[Sample]) -> int:
     async with AsyncClient(address, timeout_s=60) as client:
         default = next(model for model in await client.models() if model.is_default)
         console.print(
-            f"Streaming {len(samples)} recordings to the model [bold]{default.name}[/bold], {pace:.1f} times as fast as "
-            f"they were spoken; it takes {default.chunk_ms} ms of audio a step.\n"
+            f"Streaming {len(samples)} recordings to the model [bold]{default.name}[/bold], {pace:.1f} times as fast "
+            f"as they were spoken; it takes {default.chunk_ms} ms of audio a step.\n"
         )
         streamed = {sample.id: await _stream(console, client, sample, pace) for sample in samples}
         began = time.monotonic()

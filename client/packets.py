@@ -8,8 +8,8 @@ that a failure is final: a second recognition of audio the server may have worke
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator
+from contextlib import aclosing, nullcontext, suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -47,18 +47,21 @@ def packets(audio: Audio) -> Iterator[Packet]:
         yield from _cut(packet)
 
 
-async def async_packets(audio: AsyncAudio) -> AsyncIterator[Packet]:
+async def async_packets(audio: AsyncAudio) -> AsyncGenerator[Packet, None]:
     """Cut `audio` into packets; whatever may block (files, sync iterators) is read on a thread of its own."""
     if isinstance(audio, AsyncIterable):
-        async for packet in audio:
-            for piece in _cut(packet):
-                yield piece
+        # A generator ends with the stream that reads it, and not when it happens to be collected.
+        async with aclosing(audio) if isinstance(audio, AsyncGenerator) else nullcontext():
+            async for packet in audio:
+                for piece in _cut(packet):
+                    yield piece
     elif isinstance(audio, bytes | bytearray | memoryview | list | tuple):
         for piece in packets(audio):
             yield piece
     else:
-        async for piece in from_thread(packets(audio)):
-            yield piece
+        async with aclosing(from_thread(packets(audio))) as pieces:
+            async for piece in pieces:
+                yield piece
 
 
 def _cut(packet: Packet) -> Iterator[Packet]:
@@ -71,7 +74,7 @@ def _cut(packet: Packet) -> Iterator[Packet]:
         raise ClientError(f"audio packets are bytes, or Config for new settings: got {type(packet).__name__}")
 
 
-async def from_thread(source: Iterator[Packet], ahead: int = 2) -> AsyncIterator[Packet]:
+async def from_thread(source: Iterator[Packet], ahead: int = 2) -> AsyncGenerator[Packet, None]:
     """Iterate `source` on a daemon thread, at most `ahead` packets ahead.
 
     A daemon, not the executor: a thread that waits for standard input must not keep the process from ending.
@@ -180,7 +183,7 @@ class AsyncReplay(_Memory):
     an async generator for good.
     """
 
-    def __init__(self, source: AsyncIterator[Packet]) -> None:
+    def __init__(self, source: AsyncGenerator[Packet, None]) -> None:
         super().__init__()
         self.failure: Exception | None = None
         self._source = source
@@ -207,8 +210,7 @@ class AsyncReplay(_Memory):
         if self._waiting is not None:
             self._waiting.cancel()
             await asyncio.wait([self._waiting])
-        if (close := getattr(self._source, "aclose", None)) is not None:
-            await close()
+        await self._source.aclose()
 
     async def _next(self) -> Packet | None:
         return await anext(self._source, None)
