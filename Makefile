@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 # The order of the tests. Any number; `default` draws a new one, and every run prints the one it used.
 SEED ?= 20261121
+BENCHMARKS ?= search features efficiency latency memory
 # More arguments, as in: make test ARGS="tests/speech -k features"
 ARGS ?=
 
@@ -41,8 +42,8 @@ format: $(DEV_STAMP)  ## mend what ruff can mend
 	$(PY) -m ruff check --fix
 	$(PY) -m ruff format
 
-bench: $(DEV_STAMP)  ## measure latency and throughput
-	@$(PY) -m benchmarks $(ARGS)
+bench: $(DEV_STAMP)  ## measure speed, latency and memory; some with: make bench BENCHMARKS="search features"
+	@set -e; for name in $(BENCHMARKS); do echo "== $$name" && $(PY) -m benchmarks.$$name $(ARGS); done
 
 install: $(RUN_STAMP)  ## make .venv with the pinned run-time packages and the command `chorus`
 

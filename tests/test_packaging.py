@@ -2,8 +2,10 @@
 
 import re
 import tomllib
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
+import click
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -55,6 +57,16 @@ def test_development_and_users_get_the_same_versions() -> None:
     run, dev = pins("requirements/run.txt"), pins("requirements/dev.txt")
 
     assert {name: dev[name][0] for name in run} == {name: entry[0] for name, entry in run.items()}
+
+
+@pytest.mark.parametrize("name", sorted(PROJECT["project"]["entry-points"]["chorus.commands"]))
+def test_every_subcommand_is_a_click_command_of_that_name(name: str) -> None:
+    value = PROJECT["project"]["entry-points"]["chorus.commands"][name]
+
+    command = EntryPoint(name, value, "chorus.commands").load()
+
+    assert isinstance(command, click.Command)
+    assert command.name == name
 
 
 def test_every_package_on_disk_is_installed() -> None:
