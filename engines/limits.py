@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from engines.encoder import IntArray
 from engines.errors import EngineFailed
 from speech.errors import BadOption
@@ -25,3 +27,12 @@ def require_known_tokens(ids: IntArray, num_out: IntArray, num_tokens: int) -> N
         raise EngineFailed(
             f"the graph names token {worst}, the token file has {num_tokens}: it belongs to another model"
         )
+
+
+def require_slots(slots: Sequence[int], num_slots: int) -> None:
+    """Raise IndexError for a slot outside, or twice in one batch: compiled kernels would write over other memory."""
+    for slot in slots:
+        if not 0 <= slot < num_slots:
+            raise IndexError(f"slot {slot} given, 0 to {num_slots - 1} exist")
+    if len(set(slots)) < len(slots):
+        raise IndexError(f"slots {list(slots)} given, each may have one window in a batch")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from engines.description import ModelDescription, OfflineSpec, RescoringSpec, StreamingSpec
 from speech.features import FbankConfig
 
@@ -30,6 +32,11 @@ def describe_text(description: ModelDescription) -> str:
     count = len(description.problems)
     lines.append("  ready to serve" if count == 0 else f"  cannot be served: {count} problem{'s' * (count > 1)}")
     return "\n".join(lines)
+
+
+def describe_json(description: ModelDescription) -> str:
+    """Render a description as JSON, for programs; paths are text."""
+    return msgspec.json.encode(description, enc_hook=str).decode()
 
 
 def _streaming(spec: StreamingSpec | None, fbank: FbankConfig) -> list[str]:

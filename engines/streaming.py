@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engines.encoder import EncoderOutput, FloatArray, IntArray, StreamingEncoder
-from engines.limits import MAX_BEAM, check_search, require_known_tokens
+from engines.limits import MAX_BEAM, check_search, require_known_tokens, require_slots
 from speech.features import Fbank
 from speech.framing import Framing, Window
 from speech.search import CtcSearch, Nbest, SearchOptions
@@ -71,9 +71,10 @@ class StreamingCtc:
         return self.framing.subsampling * self.framing.fbank.frame_shift_ms
 
     def run(self, items: Sequence[StepItem]) -> list[StepOutput]:
-        """Advance each item's stream by its window; slots must differ. Raises EngineFailed, BadOption for a wide beam.
+        """Advance each item's stream by its window; slots must differ.
 
-        More items than the graph's `batch_limit` run in several batches.
+        More items than the graph's `batch_limit` run in several batches. Raises EngineFailed, BadOption for too wide a
+        beam, IndexError for a slot that does not exist.
         """
         outputs: list[StepOutput] = []
         for start in range(0, len(items), self.batch_limit):
@@ -82,6 +83,7 @@ class StreamingCtc:
 
     def close_slot(self, slot: int) -> None:
         """Give back what a slot's stream holds beyond its row. Optional: the next stream's first item does so too."""
+        require_slots([slot], self.num_slots)
         self._encoder.close_slot(slot)
         self._search.close(slot)
 
@@ -95,6 +97,7 @@ class StreamingCtc:
 
     def _run_batch(self, items: Sequence[StepItem]) -> list[StepOutput]:
         slots = [item.slot for item in items]
+        require_slots(slots, self.num_slots)
         num_frames = np.array([item.window.num_frames for item in items], np.int32)
         for item in items:
             # Before anything changes: a refused option must leave its neighbours as they were.

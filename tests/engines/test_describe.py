@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from onnx import TensorProto
 
 from engines.describe import inspect
 from engines.errors import BadModel
-from engines.report import describe_text
+from engines.report import describe_json, describe_text
 from tests.engines import graphs
 from tests.engines.graphs import Mini
 
@@ -379,3 +380,10 @@ def test_report_says_what_works_and_what_does_not(tmp_path: Path) -> None:
     bad = describe_text(inspect(tmp_path))
     assert "cannot be served: 1 problem" in bad
     assert "no token file" in bad
+
+
+def test_description_is_json_for_programs(tmp_path: Path) -> None:
+    graphs.gpu_model(tmp_path)
+    described = json.loads(describe_json(inspect(tmp_path)))
+    assert described["streaming"]["encoder"] == str(tmp_path / "encoder.onnx")
+    assert described["problems"] == []
