@@ -9,11 +9,11 @@
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, TypeVar
 
 import grpc
 
@@ -29,11 +29,15 @@ from client.connection import (
     channel_options,
     wait_before_retry,
 )
-from client.packets import AsyncAudio, AsyncReplay, Packet, async_packets
+from client.errors import CallFailed
+from client.packets import AsyncAudio, AsyncReplay, async_requests
 from protos import recognizer_pb2 as pb
 from protos import recognizer_pb2_grpc
 
-_StreamCall: TypeAlias = "grpc.aio.StreamStreamCall[pb.StreamingRecognizeRequest, pb.StreamingRecognizeResponse]"
+Request: TypeAlias = pb.StreamingRecognizeRequest
+_Response: TypeAlias = pb.StreamingRecognizeResponse
+_StreamCall: TypeAlias = "grpc.aio.StreamStreamCall[Request, _Response]"
+T = TypeVar("T")
 
 
 class AsyncClient:
@@ -93,7 +97,7 @@ class AsyncClient:
         """
         deadline = self._deadline(timeout_s)
         first = streaming_request(config or Config())
-        async with aclosing(AsyncReplay(async_packets(audio))) as source:
+        async with aclosing(AsyncReplay(async_requests(audio))) as source:
             for delay in self._retry.delays():
                 call = self._stub.StreamingRecognize(timeout=deadline.left(), metadata=self._join(metadata))
                 try:
@@ -102,8 +106,8 @@ class AsyncClient:
                             for update in results.from_response(response):
                                 yield update
                     return
-                except grpc.aio.AioRpcError as error:
-                    wait_s = wait_before_retry(error, delay, deadline, can_repeat=source.can_repeat)
+                except CallFailed as failure:
+                    wait_s = wait_before_retry(failure, delay, deadline, can_repeat=source.can_repeat)
                 await asyncio.sleep(wait_s)
 
     async def recognize(
@@ -134,7 +138,7 @@ class AsyncClient:
             try:
                 return await method(request, timeout=deadline.left(), metadata=self._join(metadata))
             except grpc.aio.AioRpcError as error:
-                wait_s = wait_before_retry(error, delay, deadline, can_repeat=True)
+                wait_s = wait_before_retry(CallFailed.of(error), delay, deadline, can_repeat=True)
             await asyncio.sleep(wait_s)
         raise AssertionError("the last attempt either returns or raises")
 
@@ -145,26 +149,26 @@ class AsyncClient:
         return (*self._metadata, *metadata)
 
 
-async def _answers(
-    call: _StreamCall, first: pb.StreamingRecognizeRequest, source: AsyncReplay
-) -> AsyncGenerator[pb.StreamingRecognizeResponse, None]:
+async def _answers(call: _StreamCall, first: Request, source: AsyncReplay) -> AsyncGenerator[_Response, None]:
     """Yield the answers of one attempt while a task of its own sends the audio."""
+    ending = _Ending(call)
     async with _sending(call, first, source):
         try:
             async for response in call:
                 source.accepted()
                 yield response
-            # A stream may end well although the client cancelled it: the source's own error comes first.
-            if source.failure is not None:
-                raise source.failure
         except asyncio.CancelledError:
-            if source.failure is not None:
-                raise source.failure from None
-            raise
+            # A failed source cancelled the call, or the caller us.
+            if source.failure is None:
+                raise
+        except grpc.aio.AioRpcError as error:
+            await ending.check(error)
+    if source.failure is not None:
+        raise source.failure
 
 
 @asynccontextmanager
-async def _sending(call: _StreamCall, first: pb.StreamingRecognizeRequest, source: AsyncReplay) -> AsyncIterator[None]:
+async def _sending(call: _StreamCall, first: Request, source: AsyncReplay) -> AsyncIterator[None]:
     """Send in the background; on leaving, neither the call nor the sender goes on."""
     sender = asyncio.create_task(_send(call, first, source), name="chorus-send-audio")
     try:
@@ -175,32 +179,59 @@ async def _sending(call: _StreamCall, first: pb.StreamingRecognizeRequest, sourc
         await asyncio.wait([sender])
 
 
-async def _send(call: _StreamCall, first: pb.StreamingRecognizeRequest, source: AsyncReplay) -> None:
-    """Send the settings and the audio. A failed source cancels the call; a finished call ends the sending."""
-    # grpc.aio reports a call that ended to its writer, too; the reader tells the story.
-    with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+async def _send(call: _StreamCall, first: Request, source: AsyncReplay) -> None:
+    """Send the settings and the audio; a failed source cancels the call."""
+    # A call that ended fails its writer in one of these ways; its reader knows why.
+    with suppress(grpc.aio.AioRpcError, grpc.aio.InternalError, asyncio.InvalidStateError):
         await call.write(first)
-        try:
-            async with aclosing(_requests(source)) as requests:
-                async for request in requests:
-                    await call.write(request)
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            raise
-        except Exception as error:
-            source.failure = error
+        async with aclosing(source.attempt()) as requests:
+            async for request in requests:
+                await call.write(request)
+        if source.failure is not None:
             call.cancel()
-            return
-        await call.done_writing()
+        else:
+            await call.done_writing()
 
 
-async def _requests(source: AsyncReplay) -> AsyncGenerator[pb.StreamingRecognizeRequest, None]:
-    async with aclosing(source.attempt()) as packets:
-        async for packet in packets:
-            yield request_for(packet)
+class _Ending:
+    """Knows how the server ended a call, also where grpc.aio forgets it.
+
+    When the server ends a call while we write, the failed write replaces the server's status by INTERNAL, just before
+    or just after that status arrives (grpc issue 36066, open as of grpcio 1.85). A done callback sees both.
+    """
+
+    MASK = "Internal error from Core"
+    # A status that is on its way is here at once; where none will come, the mask is all there is.
+    WAIT_S = 1.0
+
+    def __init__(self, call: _StreamCall) -> None:
+        self._status: tuple[grpc.StatusCode, str] | None = None
+        self._known = asyncio.Event()
+        call.add_done_callback(self._note)
+
+    async def check(self, error: grpc.aio.AioRpcError) -> None:
+        """Raise CallFailed for `error`, or for what it hides; return where it hides an OK."""
+        if error.details() != self.MASK:
+            raise CallFailed.of(error) from error
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.WAIT_S):
+                await self._known.wait()
+        code, details = self._status or (error.code(), self.MASK)
+        if code is not grpc.StatusCode.OK:
+            raise CallFailed(code, details) from error
+
+    def _note(self, call: Any) -> None:
+        code, details = _result_of(call.code()), _result_of(call.details())
+        if details != self.MASK:
+            self._status = code, details
+            self._known.set()
 
 
-def request_for(packet: Packet) -> pb.StreamingRecognizeRequest:
-    """Make the message that carries `packet`."""
-    if isinstance(packet, Config):
-        return streaming_request(packet)
-    return pb.StreamingRecognizeRequest(audio_content=packet)
+def _result_of(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that has nothing to wait for, as those of a call that is done."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    raise AssertionError("a done call knows its status without waiting")

@@ -96,14 +96,14 @@ class Deadline:
         return left is None or delay_s < left
 
 
-def wait_before_retry(error: grpc.RpcError, delay_s: float | None, deadline: Deadline, *, can_repeat: bool) -> float:
-    """Decide what follows a failed attempt: the seconds to wait before the next one, or CallFailed.
+def wait_before_retry(failure: CallFailed, delay_s: float | None, deadline: Deadline, *, can_repeat: bool) -> float:
+    """Decide what follows a failed attempt: the seconds to wait before the next one, or `failure`.
 
     `can_repeat` says that the server has taken nothing yet, so that the call can be made again from its beginning.
     """
-    is_unavailable = error.code() is grpc.StatusCode.UNAVAILABLE
+    is_unavailable = failure.code is grpc.StatusCode.UNAVAILABLE
     if delay_s is None or not is_unavailable or not can_repeat or not deadline.allows(delay_s):
-        raise CallFailed(error.code(), error.details() or "no details given") from error
+        raise failure
     return delay_s
 
 

@@ -15,6 +15,10 @@ class CallFailed(ClientError):
         self.code = code
         self.message = message
 
+    @classmethod
+    def of(cls, error: grpc.RpcError) -> "CallFailed":
+        return cls(error.code(), error.details() or "no details given")
+
 
 class ServerFailed(ClientError):
     """The embedded server did not start; the message carries what it said on its standard error."""

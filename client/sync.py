@@ -16,7 +16,6 @@ from typing import Any, Self
 import grpc
 
 from client import results
-from client.client import request_for
 from client.config import Config, recognition_config, streaming_request
 from client.connection import (
     DEFAULT_ADDRESS,
@@ -28,7 +27,8 @@ from client.connection import (
     channel_options,
     wait_before_retry,
 )
-from client.packets import Audio, Replay, packets
+from client.errors import CallFailed
+from client.packets import Audio, Replay, requests
 from protos import recognizer_pb2 as pb
 from protos import recognizer_pb2_grpc
 
@@ -87,7 +87,7 @@ class Client:
         """
         deadline = self._deadline(timeout_s)
         first = streaming_request(config or Config())
-        source = Replay(packets(audio))
+        source = Replay(requests(audio))
         for delay in self._retry.delays():
             try:
                 yield from self._attempt(first, source, deadline, metadata)
@@ -95,7 +95,7 @@ class Client:
             except grpc.RpcError as error:
                 if source.failure is not None:
                     raise source.failure from None
-                wait_s = wait_before_retry(error, delay, deadline, can_repeat=source.can_repeat)
+                wait_s = wait_before_retry(CallFailed.of(error), delay, deadline, can_repeat=source.can_repeat)
             time.sleep(wait_s)
 
     def recognize(
@@ -120,8 +120,8 @@ class Client:
         self, first: pb.StreamingRecognizeRequest, source: Replay, deadline: Deadline, metadata: Metadata
     ) -> Iterator[results.Update]:
         calls: SimpleQueue[grpc.Call] = SimpleQueue()
-        requests = _requests(first, source, calls)
-        call = self._stub.StreamingRecognize(requests, timeout=deadline.left(), metadata=self._join(metadata))
+        messages = _messages(first, source, calls)
+        call = self._stub.StreamingRecognize(messages, timeout=deadline.left(), metadata=self._join(metadata))
         calls.put(call)
         try:
             for response in call:
@@ -138,7 +138,7 @@ class Client:
             try:
                 return method(request, timeout=deadline.left(), metadata=self._join(metadata))
             except grpc.RpcError as error:
-                wait_s = wait_before_retry(error, delay, deadline, can_repeat=True)
+                wait_s = wait_before_retry(CallFailed.of(error), delay, deadline, can_repeat=True)
             time.sleep(wait_s)
         raise AssertionError("the last attempt either returns or raises")
 
@@ -149,7 +149,7 @@ class Client:
         return (*self._metadata, *metadata)
 
 
-def _requests(
+def _messages(
     first: pb.StreamingRecognizeRequest, source: Replay, calls: "SimpleQueue[grpc.Call]"
 ) -> Iterator[pb.StreamingRecognizeRequest]:
     """Give one attempt's messages. Runs on gRPC's thread; a failing source cancels the call that `calls` will hold.
@@ -157,9 +157,6 @@ def _requests(
     Raising instead would make gRPC log a traceback of what the caller gets as an exception anyway.
     """
     yield first
-    try:
-        for packet in source.attempt():
-            yield request_for(packet)
-    except Exception as error:
-        source.failure = error
+    yield from source.attempt()
+    if source.failure is not None:
         calls.get().cancel()  # type: ignore[no-untyped-call]  # a hole in grpc-stubs

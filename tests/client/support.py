@@ -42,7 +42,8 @@ class FakeRecognizer(rpc.RecognizerServicer):
     ) -> Iterator[pb.StreamingRecognizeResponse]:
         call = _seen(context)
         self.calls.append(call)
-        context.add_callback(call.ended.set)
+        if not context.add_callback(call.ended.set):
+            call.ended.set()
         turn = self.turns.pop(0) if self.turns else echo
         yield from turn(call, requests, context)
 
@@ -77,7 +78,9 @@ def echo(
             yield event(pb.SpeechEvent.SPEECH_START, 40, channel_tags(call.configs[0].config)[0])
         call.audio += request.audio_content
         if call.configs[0].interim_results:
-            yield result(call.audio.decode(errors="replace"), is_final=False, tag=channel_tags(call.configs[0].config)[0])
+            yield result(
+                call.audio.decode(errors="replace"), is_final=False, tag=channel_tags(call.configs[0].config)[0]
+            )
     config = call.configs[0].config
     refuse(config, call.audio, context)
     for tag in channel_tags(config):

@@ -50,7 +50,10 @@ def test_chinese_is_scored_by_character(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("option", "summary"),
-    [("deleted", "WER 50.00 % [ 2 / 4, 0 sub, 2 del, 0 ins ]"), ("ignored", "WER 0.00 % [ 0 / 2, 0 sub, 0 del, 0 ins ]")],
+    [
+        ("deleted", "WER 50.00 % [ 2 / 4, 0 sub, 2 del, 0 ins ]"),
+        ("ignored", "WER 0.00 % [ 0 / 2, 0 sub, 0 del, 0 ins ]"),
+    ],
 )
 def test_a_missing_transcript_is_named_and_counts_as_told(tmp_path: Path, option: str, summary: str) -> None:
     result = run(tmp_path, "a one two\nb three four\n", "a one two\nx five\n", "--missing", option)
