@@ -18,11 +18,14 @@ speak kokoro "${KOKORO_SENTENCES:-6000}"
 wait
 python -m recipes.synthesis.recordings --audio "$shared/speech/train" --tsv "$shared/speech/train.tsv" \
     --name mix --output "$work/data"
+python -m recipes.synthesis.aligned --texts "$shared/text/en-sentences.txt" --held-out "$shared/speech/dev.tsv" \
+    --output "$work/aligned" --sentences 3000
 python -m recipes.u2pp.tokens --texts "$shared/text/en-sentences.txt" --held-out "$shared/speech/dev.tsv" \
     --output "$work/bpe.model"
 unset OMP_NUM_THREADS
 python -m recipes.u2pp.train --data "$work/data" --tokens "$work/bpe.model" --output "$work/run" \
-    --minutes "${MINUTES:-60}"
+    --minutes "${MINUTES:-60}" --rate 1.5e-3 --aligned "$work/aligned" --aligned-minutes 3.5 \
+    --shares hibari=0.6,kokoro=0.2,mix=0.15,espeak=0.02,flite=0.03
 
 python -m recipes.u2pp.export_gpu --checkpoint "$work/run/checkpoint.pt" --tokens "$work/bpe.model" --output "$work/float"
 for name in streaming offline; do

@@ -21,11 +21,17 @@ def to_16k(samples: np.ndarray, rate: float, tape_speed: float = 1.0) -> np.ndar
     return soxr.resample(np.asarray(samples, np.float32), rate * tape_speed, SAMPLE_RATE, quality="MQ")
 
 
-def finish(samples: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Scale to a random peak and keep at most 0.15 s of near-silence at each end."""
-    peak = float(np.abs(samples).max(initial=1e-5))
-    loud = np.flatnonzero(np.abs(samples) > 0.02 * peak)
+def loud_part(samples: np.ndarray) -> tuple[int, int]:
+    """First and last sample worth keeping: at most 0.15 s of near-silence remains at each end."""
+    loud = np.flatnonzero(np.abs(samples) > 0.02 * np.abs(samples).max(initial=1e-5))
+    if not len(loud):
+        return 0, len(samples)
     margin = int(0.15 * SAMPLE_RATE)
-    if len(loud):
-        samples = samples[max(0, loud[0] - margin) : loud[-1] + margin]
-    return np.asarray(samples * (random.uniform(0.2, 0.9) / peak), np.float32)
+    return max(0, int(loud[0]) - margin), min(len(samples), int(loud[-1]) + margin)
+
+
+def finish(samples: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Cut to the loud part and scale to a random peak."""
+    peak = float(np.abs(samples).max(initial=1e-5))
+    first, last = loud_part(samples)
+    return np.asarray(samples[first:last] * (random.uniform(0.2, 0.9) / peak), np.float32)

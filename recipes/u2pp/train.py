@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from recipes.synthesis.shards import Utterance
+from recipes.u2pp.bootstrap import Aligned, bootstrap
 from recipes.u2pp.config import ModelConfig
 from recipes.u2pp.data import Batch, Corpus, draw, plain_batches, training_batches
 from recipes.u2pp.loss import attention_loss, ctc_loss, encode
@@ -38,7 +39,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
     parser.add_argument("--batch-seconds", type=float, default=60.0)
     parser.add_argument("--attention-from", type=float, default=0.3, help="share of the budget trained with CTC alone")
-    parser.add_argument("--clean-until", type=float, default=0.1, help="share of the budget trained without distortion")
+    parser.add_argument("--aligned", type=Path, help="folder of recipes.synthesis.aligned: teaches phones first")
+    parser.add_argument("--aligned-minutes", type=float, default=4.0)
+    parser.add_argument("--clean-steps", type=int, default=300, help="steps without distortion")
     parser.add_argument("--dropout", type=float, default=0.05)
     parser.add_argument("--shares", default="hibari=0.6,kokoro=0.22,mix=0.13,espeak=0.02,flite=0.03")
     parser.add_argument("--threads", type=int, default=2)
@@ -88,6 +91,9 @@ class Trainer:
             self._resume()
         else:
             self._measure_statistics()
+            if self.arguments.aligned:
+                aligned = Aligned(self.arguments.aligned)
+                bootstrap(self.model, aligned, self.arguments.aligned_minutes, self.arguments.seed)
 
     def _measure_statistics(self) -> None:
         pool = draw(self.corpus, self._shares(), 800, np.random.default_rng(self.arguments.seed))
@@ -108,9 +114,9 @@ class Trainer:
         return self.state.elapsed_s / (60 * self.arguments.minutes)
 
     def _rate(self) -> float:
-        """Linear warm-up over 5 % (at least 200 steps), then a cosine to 1 % of the peak."""
+        """Linear warm-up over 250 steps, then a cosine to 1 % of the peak."""
         done = self.progress()
-        warm = min(1.0, done / 0.05, (self.state.step + 1) / 200)
+        warm = min(1.0, (self.state.step + 1) / 250)
         return self.arguments.rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
 
     def run(self) -> None:
@@ -140,7 +146,7 @@ class Trainer:
             began = time.monotonic()
             self.corpus.refresh()
             self.corpus.sources.pop("heldout", None)
-            clean = self.progress() < self.arguments.clean_until
+            clean = self.state.step < self.arguments.clean_steps
             pool = draw(self.corpus, self._shares(), 1000 if clean else 4000, random)
             for batch in training_batches(pool, self.tokens, self._batch_frames(), random, clean):
                 self.state.elapsed_s += time.monotonic() - began
@@ -157,7 +163,8 @@ class Trainer:
         chunk, left = _CHUNKS[(self.state.step * 5) % len(_CHUNKS)]
         tap = self.config.layers // 2
         output, tapped, counts, valid = encode(self.model, batch.features, batch.lengths, chunk, left, tap)
-        ctc = ctc_loss(self.model.ctc(output), counts, batch.tokens)
+        logits = self.model.ctc(output)
+        ctc = ctc_loss(logits, counts, batch.tokens)
         inner = ctc_loss(self.model.ctc(tapped), counts, batch.tokens)
         attention = torch.zeros(())
         if self.progress() >= self.arguments.attention_from:
