@@ -1,4 +1,4 @@
-"""The bare engine: the same streaming graph in a plain ONNX Runtime loop, nothing around it. The yardstick for the server."""
+"""The bare engine, the server's yardstick: the same streaming graph in a plain ONNX Runtime loop."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
     python -m benchmarks.efficiency [--models DIR] [--streams 32] [--rounds 3]
 
-32 streams send as fast as flow control lets them, over real gRPC, from another process. Rounds are interleaved with the bare
-loop at several batch sizes, because the machine's speed drifts. The ratio is against the bare loop at the server's mean batch.
+32 streams send as fast as flow control lets them, over real gRPC, from another process. Rounds are interleaved with
+the bare loop at several batch sizes, because the machine's speed drifts. The ratio is against the best bare loop.
 """
 
 from __future__ import annotations

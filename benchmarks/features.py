@@ -26,9 +26,7 @@ def main() -> None:
                 fbank(samples)
             times.append((time.process_time() - begin) / 10 / batch / 0.64 * 1000)
         middle = statistics.median(times)
-        print(
-            f"batch {batch:2d}: {middle:.3f} ms CPU per second of audio ({min(times):.3f}-{max(times):.3f}), window of 67 frames per 64"
-        )
+        print(f"batch {batch:2d}: {middle:.3f} ms CPU per second of audio ({min(times):.3f}-{max(times):.3f})")
 
 
 if __name__ == "__main__":

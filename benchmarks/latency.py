@@ -2,8 +2,8 @@
 
     python -m benchmarks.latency [--models DIR] [--seconds 30]
 
-Capacity is measured first, by the same clients without pacing. Lag is counted on the audio's clock: from the moment a result's
-last sample was sent to the result's arrival.
+Capacity is measured first, by the same clients without pacing. Lag is counted on the audio's clock: from the moment a
+result's last sample was sent to the result's arrival.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main() -> None:
             )
             for name, row in report.percentiles().items():
                 print(
-                    f"    {name:14s} p50 {row.get('p50')} p95 {row.get('p95')} p99 {row.get('p99')} ms  ({row['count']})"
+                    f"  {name:14s} p50 {row.get('p50')} p95 {row.get('p95')} p99 {row.get('p99')} ms ({row['count']})"
                 )
 
 

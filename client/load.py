@@ -21,7 +21,7 @@ RATE = 16000
 class LoadOptions:
     """One load: `streams` streams over `connections` channels, each repeating recordings until `seconds` have passed.
 
-    `pace` 1 sends packets as a microphone would; 0 sends as fast as flow control lets it. `packet_ms` of audio per message.
+    `pace` 1 sends packets as a microphone would; 0 sends as fast as it can. `packet_ms` of audio per message.
     """
 
     address: str
@@ -38,8 +38,9 @@ class LoadOptions:
 class LoadReport:
     """What the clients of one load saw. Latencies are in milliseconds, one entry per observation.
 
-    `first_partial`: the first text after the stream's first sample was sent. `partial_lag`: a result's arrival after the last
-    sample it heard was sent. `final`: the last final result after the last sample was sent. `ends` counts calls by status.
+    `first_partial`: the first text after the stream's first sample was sent. `partial_lag`: a result's arrival after
+    the last sample it heard was sent. `final`: the last final result after the last sample was sent. `ends` counts
+    calls by status.
     """
 
     audio_s: float = 0.0

@@ -66,7 +66,7 @@ class Server:
 
 @asynccontextmanager
 async def start_server(config: Config) -> AsyncIterator[Server]:
-    """Load the models, serve, and on leaving: refuse new calls, let running ones end, drain, stop threads, free engines.
+    """Load the models, serve, and on leaving: refuse new calls, let running ones end, drain, stop threads.
 
     Raises StartFailed or BadModel when the server cannot start.
     """

@@ -52,8 +52,8 @@ def serve(
 ) -> None:
     """Serve speech recognition over gRPC until SIGTERM or Ctrl-C.
 
-    Settings come from defaults, the --config file, CHORUS_ environment variables (CHORUS_LISTEN__PORT=9000) and flags; the
-    later ones win.
+    Settings come from defaults, the --config file, CHORUS_ environment variables (CHORUS_LISTEN__PORT=9000) and flags;
+    the later ones win.
     """
     from server.config import load_config
     from server.log import configure_logging
@@ -89,11 +89,9 @@ def models() -> None:
 @_plain_errors
 def check(folder: Path, as_json: bool) -> None:
     """Say what a model folder is, and what is missing or contradictory. Exits with 1 if it cannot be served."""
-    import msgspec
-
     from engines.describe import inspect
     from engines.errors import BadModel
-    from engines.report import describe_text
+    from engines.report import describe_json, describe_text
     from server.models import find_models
 
     folders = find_models(folder)
@@ -103,6 +101,6 @@ def check(folder: Path, as_json: bool) -> None:
     for each in folders:
         description = inspect(each)
         is_bad = is_bad or bool(description.problems)
-        print(msgspec.json.encode(description).decode() if as_json else describe_text(description))
+        print(describe_json(description) if as_json else describe_text(description))
     if is_bad:
         raise SystemExit(1)

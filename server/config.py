@@ -1,4 +1,4 @@
-"""The server's settings: one tree of structs, filled from defaults, a TOML file, the environment and flags, in that order.
+"""The server's settings: one tree of structs, filled from defaults, a TOML file, the environment and flags.
 
 A wrong or unknown key is an error that names its path, wherever it came from.
 """
@@ -125,7 +125,7 @@ def load_config(
     environment: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Config:
-    """Read the settings from `path`, then the environment, then `overrides` (nested like the tree; None values are left out).
+    """Read the settings from `path`, then the environment, then `overrides` (nested like the tree; None is left out).
 
     Environment variables are CHORUS_ and the path joined by two underscores: CHORUS_LISTEN__PORT=9000.
     Raises BadConfig naming the source and the path of the first wrong key.
@@ -143,7 +143,7 @@ def load_config(
 
 
 def _check(tree: Mapping[str, Any], source: str, *, strict: bool) -> Config:
-    """Convert one layer, so that a complaint names where the key came from. The environment has only text: not strict."""
+    """Convert one layer, so that a complaint names its source. The environment has only text: not strict."""
     try:
         return msgspec.convert(tree, Config, strict=strict)
     except msgspec.ValidationError as error:

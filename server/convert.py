@@ -1,4 +1,4 @@
-"""Proto messages to domain values and back. Every limit of the wire is checked here, with the allowed values in the message."""
+"""Proto messages to domain values and back. Every limit of the wire is checked here, and named in the complaint."""
 
 from __future__ import annotations
 

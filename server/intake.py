@@ -171,7 +171,7 @@ class _Pipe:
             self._changed.notify_all()
 
     async def next_block(self) -> AudioBlock | None:
-        """The next decoded block, or None when the decoder wants more bytes or is at its end. Raises what the decoder raised."""
+        """The next decoded block; None when the decoder wants more bytes or is at its end. Raises what it raised."""
         while True:
             with self._changed:
                 self._news.clear()

@@ -60,8 +60,7 @@ class OfflineRecognizer:
         )
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._piece(model, options, samples, *piece)) for piece in pieces]
-        results = [result for task in tasks if (result := task.result()) is not None]
-        return results
+        return [result for task in tasks if (result := task.result()) is not None]
 
     async def _piece(
         self, model: ServedModel, options: RecognitionOptions, samples: np.ndarray, begin: int, end: int
@@ -109,9 +108,7 @@ class OfflineRecognizer:
             parts.append(resampler.push(block.samples))
             total += parts[-1].shape[1]
             if total > limit:
-                raise BadAudio(
-                    f"audio is longer than {self._config.max_audio_s:g} s, the limit of one request (offline.max_audio_s)"
-                )
+                raise BadAudio(f"audio is longer than {self._config.max_audio_s:g} s, the limit (offline.max_audio_s)")
         if resampler is None:
             return np.zeros((0, 0), np.float32)
         return np.concatenate([*parts, resampler.flush()], axis=1)

@@ -209,11 +209,12 @@ class StreamCall:
     async def _push_samples(self, samples: np.ndarray) -> None:
         if not self._sessions:
             self._open(len(samples))
-        if len(self._sessions) == 1:
-            await self._sessions[0].push(samples[0])
+        live = [pair for pair in zip(self._sessions, samples, strict=True) if not pair[0].is_done]
+        if len(live) == 1:
+            await live[0][0].push(live[0][1])
             return
         async with asyncio.TaskGroup() as group:
-            for session, channel in zip(self._sessions, samples, strict=True):
+            for session, channel in live:
                 group.create_task(session.push(channel))
 
     def _open(self, num_channels: int) -> None:

@@ -51,6 +51,8 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # The engine's thread takes this before any step of the slot's next tenant, and after those in flight.
+        self._model.close_stream(self._lease.slot)
         self._lease.release()
 
     @property
@@ -64,9 +66,7 @@ class Session:
         self._recognition.change(options.results, options.endpoint)
 
     async def push(self, samples: np.ndarray) -> None:
-        """Recognise (n,) float32 samples at the model's rate, as far as they fill chunks."""
-        if self.is_done:
-            return
+        """Recognise (n,) float32 samples at the model's rate, as far as they fill chunks; not once `is_done`."""
         if not self._started:
             self._started = time.monotonic()
         for window in self._framer.push_iter(samples):
@@ -99,8 +99,8 @@ class Session:
     def _deadline(self, window: Window, now: float) -> float:
         """When the chunk is due by the audio's clock.
 
-        A live stream's chunk is due a budget after now. A stream that sends faster than real time is ahead of the audio's
-        clock by as much as it is early, so its chunks wait behind all live ones.
+        A live stream's chunk is due a budget after now. A stream that sends faster than real time is ahead of the
+        audio's clock by as much as it is early, so its chunks wait behind all live ones.
         """
         return max(now, self._started + self._end_of(window) / self._sample_rate) + self._budget
 

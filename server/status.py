@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import grpc
 
-from batcher.errors import BatchFailed, BatcherClosed, Overloaded, QueueTimeout, SlotsExhausted, StaleLease
+from batcher.errors import BatcherClosed, BatchFailed, Overloaded, QueueTimeout, SlotsExhausted, StaleLease
 from engines.errors import BadModel, EngineFailed
 from server.errors import (
     BadConfig,

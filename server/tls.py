@@ -11,7 +11,7 @@ from server.errors import StartFailed
 
 
 def credentials(config: ListenConfig) -> grpc.ServerCredentials | None:
-    """Build the credentials `config` names, or None for plain text. Raises StartFailed where files are missing or unpaired."""
+    """Build the credentials `config` names, None for plain text. Raises StartFailed for missing or unpaired files."""
     if config.tls_certificate is None and config.tls_key is None and config.tls_client_authorities is None:
         return None
     if config.tls_certificate is None or config.tls_key is None:

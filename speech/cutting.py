@@ -1,4 +1,4 @@
-"""Cut long audio into pieces at its quietest places, so that each piece fits a model's limit and no word is cut in two."""
+"""Cut long audio into pieces at its quietest places, so that each fits a model's limit and no word is cut."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SMOOTH_FRAMES = 15  # a pause between words lasts about 0.3 s; shorter dips are 
 def cut_at_quiet(
     samples: np.ndarray, sample_rate: int, max_piece_s: float, search_s: float = 10.0
 ) -> list[tuple[int, int]]:
-    """Return (begin, end) sample ranges that cover `samples` (n,) float32 without gaps, each at most `max_piece_s` long.
+    """Return (begin, end) sample ranges that cover `samples` (n,) float32 without gaps, at most `max_piece_s` each.
 
     Every cut is put at the quietest 0.3 s of the last `search_s` seconds that the piece may have.
     """

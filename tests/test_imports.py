@@ -19,7 +19,7 @@ ALLOWED = {
     "server": {
         "batcher", "engines", "protos", "speech",
         "click", "google", "grpc", "grpc_health", "grpc_reflection", "msgspec", "numpy", "prometheus_client",
-        "structlog",
+        "structlog", "threadpoolctl",
     },
     "client": {"protos", "speech", "av", "click", "google", "grpc", "grpc_health", "numpy", "rich", "sounddevice"},
 }  # fmt: skip

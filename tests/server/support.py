@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -42,9 +43,7 @@ async def running(config: Config) -> AsyncIterator[tuple[Server, rpc.RecognizerA
 
 async def no_slots_leased(server: Server) -> None:
     """Wait until every slot is free again; fails after 5 s."""
-    async with asyncio.timeout(5):
-        while any(model.slots.num_free < model.slots.num_slots for model in server.models):
-            await asyncio.sleep(0.005)
+    await eventually(lambda: all(model.slots.num_free == model.slots.num_slots for model in server.models))
     server.check_integrity()
 
 
@@ -76,7 +75,7 @@ def config_message(**fields: Any) -> pb.StreamingRecognizeRequest:
 def packets(data: bytes, cuts: Iterable[int]) -> list[bytes]:
     """Cut `data` at the given places (taken modulo its length)."""
     edges = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    return [data[begin:end] for begin, end in zip(edges, edges[1:], strict=False)]
+    return [data[begin:end] for begin, end in itertools.pairwise(edges)]
 
 
 async def stream(

@@ -1,4 +1,4 @@
-"""Every wrong thing a client can do, over real gRPC: one clear status, nothing lost for others, no slot and no task left."""
+"""Every wrong thing a client can do, over real gRPC: one clear status, nothing lost for others, no slot left."""
 
 from __future__ import annotations
 
@@ -186,11 +186,11 @@ async def test_an_idle_stream_is_ended_after_its_results() -> None:
         await call.write(config_message())
         await call.write(audio(AUDIO))
         seen = []
-        with pytest.raises(grpc.aio.AioRpcError) as ended:
+        with contextlib.suppress(grpc.aio.AioRpcError):
             async for response in call:
                 seen.append(response)  # noqa: PERF401 (the loop ends by raising)
-        assert ended.value.code() is CODE.ABORTED
-        assert "idle_timeout_s" in (ended.value.details() or "")
+        assert await call.code() is CODE.ABORTED
+        assert "idle_timeout_s" in await call.details()
         assert seen
         assert seen[-1].event.type == pb.SpeechEvent.END_OF_STREAM
 

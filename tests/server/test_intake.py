@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import itertools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -35,7 +36,7 @@ def container(kind: str, subtype: str | None = None, rate: int = 16000, channels
 async def collect(intake: Intake, data: bytes, cuts: list[int]) -> np.ndarray:
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     parts = []
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in itertools.pairwise(edges):
         parts += [samples async for samples in intake.push(data[begin:end])]
     parts += [samples async for samples in intake.finish()]
     intake.close()

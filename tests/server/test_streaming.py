@@ -1,4 +1,4 @@
-"""What a client hears, over real gRPC: the same text for any packet cut, any neighbours, any encoding; health, shutdown."""
+"""What a client hears, over real gRPC: the same text for any packet cut, any neighbours, any encoding; shutdown."""
 
 from __future__ import annotations
 
