@@ -12,6 +12,7 @@ GROUP = "chorus.commands"
 
 # For `chorus --help`, so that listing the commands imports none of them.
 _SUMMARIES = {
+    "bench": "Load a server with streams and measure it.",
     "models": "Look into model folders.",
     "score": "Compare transcripts with what was said.",
     "serve": "Run the server.",

@@ -1,7 +1,6 @@
 """The work of `chorus transcribe` without its command line: many recordings through one client, in order."""
 
 import asyncio
-import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass, replace
@@ -143,4 +142,4 @@ def _counted(recording: Recording, watcher: Watcher) -> Iterator[bytes]:
 
 
 def _read(path: str) -> bytes:
-    return sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
+    return b"".join(stdin_packets()) if path == STDIN else Path(path).read_bytes()

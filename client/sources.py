@@ -23,9 +23,19 @@ PACKET_MS = 100
 
 def stdin_packets(packet_bytes: int = 32 * 1024) -> Iterator[bytes]:
     """Give what standard input has, as soon as it has it."""
-    stdin = cast(io.BufferedReader, sys.stdin.buffer)
-    while packet := stdin.read1(packet_bytes):
+    stdin = standard_input()
+    # A file without a buffer gives what there is; a buffered one would wait until it has all that was asked for.
+    read = stdin.read1 if isinstance(stdin, io.BufferedIOBase) else stdin.read
+    while packet := read(packet_bytes):
         yield packet
+
+
+def standard_input() -> BinaryIO:
+    """Standard input without its buffer, where it has one.
+
+    A daemon thread that waits inside the buffer holds its lock, and makes the interpreter abort when it ends.
+    """
+    return cast(BinaryIO, getattr(sys.stdin.buffer, "raw", sys.stdin.buffer))
 
 
 class PcmFile:
@@ -40,7 +50,8 @@ class PcmFile:
         from speech.audio import Encoding
         from speech.containers import decode
 
-        self._file: BinaryIO = sys.stdin.buffer if str(path) == STDIN else Path(path).open("rb")  # noqa: SIM115
+        self._is_ours = str(path) != STDIN
+        self._file: BinaryIO = Path(path).open("rb") if self._is_ours else standard_input()  # noqa: SIM115
         try:
             self._blocks = decode(self._file, Encoding.AUTO)
             self._first = next(self._blocks, None)
@@ -60,7 +71,7 @@ class PcmFile:
         self.close()
 
     def close(self) -> None:
-        if self._file is not sys.stdin.buffer:
+        if self._is_ours:
             self._file.close()
 
     @property
