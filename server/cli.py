@@ -10,7 +10,7 @@ from typing import Any, ParamSpec
 
 import click
 
-from server.errors import ServerError
+from server.errors import ServerError, first_cause
 
 P = ParamSpec("P")
 
@@ -24,8 +24,11 @@ def _plain_errors(command: Callable[P, None]) -> Callable[P, None]:
 
         try:
             command(*args, **kwargs)
-        except (ServerError, EngineError) as error:
-            raise click.ClickException(str(error)) from error
+        except (ServerError, EngineError, ExceptionGroup) as error:
+            cause = first_cause(error)
+            if isinstance(cause, ServerError | EngineError):
+                raise click.ClickException(str(cause)) from error
+            raise
 
     return wrapped
 

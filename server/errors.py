@@ -33,3 +33,10 @@ class IdleStream(ServerError):
 
 class StartFailed(ServerError):
     """The server cannot start: a port is taken, a model folder is bad."""
+
+
+def first_cause(error: Exception) -> Exception:
+    """The first error inside the groups that task groups raise."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -16,7 +16,7 @@ import structlog
 from protos import recognizer_pb2 as pb
 from protos import recognizer_pb2_grpc as rpc
 from server import convert
-from server.errors import BadRequest, IdleStream, OutOfOrder, TooManyStreams
+from server.errors import BadRequest, IdleStream, OutOfOrder, TooManyStreams, first_cause
 from server.intake import Intake, open_intake
 from server.metrics import Metrics
 from server.models import Models, ServedModel
@@ -129,7 +129,7 @@ class RecognizerServicer(rpc.RecognizerServicer):
         try:
             yield facts
         except Exception as error:
-            error = _single(error)
+            error = first_cause(error)
             code, text = ending(error)
             if code is grpc.StatusCode.INTERNAL:
                 log.error("call failed", **facts, exc_info=error)
@@ -268,10 +268,3 @@ def _model_info(model: ServedModel, is_default: bool) -> pb.ModelInfo:
         chunk_ms=model.chunk_ms,
         vocabulary_size=len(model.tokens),
     )
-
-
-def _single(error: Exception) -> Exception:
-    """The first cause inside the exception groups that task groups raise."""
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    return error
