@@ -1,9 +1,15 @@
-"""The asyncio client: streams, whole recordings, the list of models.
+"""The asyncio client: streams, whole recordings, the list of models. A file, streamed:
 
->>> async with AsyncClient("127.0.0.1:8001") as client:
-...     async for update in client.stream("speech.wav", Config(word_times=True)):
-...         if isinstance(update, StreamResult) and update.is_final:
-...             print(update.text)
+    import asyncio
+    from client import AsyncClient, Config, StreamResult
+
+    async def main() -> None:
+        async with AsyncClient("127.0.0.1:8001") as client:
+            async for update in client.stream("speech.wav", Config(word_times=True)):
+                if isinstance(update, StreamResult):
+                    print("final  " if update.is_final else "partial", update.text)
+
+    asyncio.run(main())
 
 `client/sync.py` has the same for programs without an event loop.
 """

@@ -146,6 +146,7 @@ async def _stream(console: Console, client: AsyncClient, sample: Sample, pace: f
     console.print(Text.assemble((f"{sample.id}  ", "bold"), result.text), soft_wrap=True)
     console.print(f"said: {sample.text}", style="dim", markup=False, soft_wrap=True)
     console.print(_word_times(result, console.width))
+    console.print()
     return result
 
 

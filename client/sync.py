@@ -1,9 +1,13 @@
-"""The client for programs without an event loop, over gRPC's own sync API; its methods may be called from any thread.
+"""The client for programs without an event loop, over gRPC's own sync API. The microphone, until Ctrl-C:
 
->>> with Client("127.0.0.1:8001") as client:
-...     for update in client.stream(microphone(), MICROPHONE_CONFIG):
-...         if isinstance(update, StreamResult):
-...             print(update.text)
+    from client import MICROPHONE_CONFIG, Client, StreamResult, microphone
+
+    with Client("127.0.0.1:8001") as client:
+        for update in client.stream(microphone(), MICROPHONE_CONFIG):
+            if isinstance(update, StreamResult):
+                print("final  " if update.is_final else "partial", update.text)
+
+All methods may be called from any thread.
 """
 
 import time

@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -242,12 +243,11 @@ def test_an_embedded_server_that_fails_is_reported(monkeypatch: pytest.MonkeyPat
 
 
 class FakeMicrophone:
-    """Stands in for the module sounddevice: records three packets, then the user presses Ctrl-C."""
+    """Stands in for the module sounddevice: records three packets, then silence."""
 
     PortAudioError = RuntimeError
 
-    def __init__(self, interrupt: Callable[[], None]) -> None:
-        self._interrupt = interrupt
+    def __init__(self) -> None:
         self.settings: dict[str, Any] = {}
 
     def RawInputStream(self, **settings: Any) -> "FakeMicrophone":
@@ -266,9 +266,7 @@ class FakeMicrophone:
 def test_the_microphone_is_recorded_until_ctrl_c(
     run: Run, monkeypatch: pytest.MonkeyPatch, recognizer: FakeRecognizer
 ) -> None:
-    import signal
-
-    fake = FakeMicrophone(lambda: None)
+    fake = FakeMicrophone()
     monkeypatch.setitem(sys.modules, "sounddevice", fake)  # type: ignore[arg-type]
     original = module.Display.heard
 
