@@ -206,6 +206,15 @@ class StreamCall:
             step_p99_ms=round(max((each.latency_ms(0.99) for each in stats), default=0.0), 1),
         )
 
+    async def _write_in_time(self, message: pb.StreamingRecognizeResponse) -> None:
+        """Flow control stops us while the client does not read; one that never reads must not keep its slot."""
+        timeout_s = self._model.config.streaming.idle_timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._write(message)
+        except TimeoutError:
+            raise IdleStream(f"no result was read for {timeout_s:g} s (streaming.idle_timeout_s)") from None
+
     async def _push_samples(self, samples: np.ndarray) -> None:
         if not self._sessions:
             self._open(len(samples))
@@ -231,7 +240,7 @@ class StreamCall:
             else:
                 message = convert.speech_event(outcome, tag)
             async with self._writing:  # gRPC allows one write at a time; channels finish chunks together
-                await self._write(message)
+                await self._write_in_time(message)
 
         return emit
 

@@ -1,0 +1,115 @@
+"""The parts around the calls: TLS, Prometheus numbers, clients that do not read, several models."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import pytest
+
+from protos import recognizer_pb2 as pb
+from protos import recognizer_pb2_grpc as rpc
+from server import convert
+from server.app import start_server
+from server.errors import IdleStream, StartFailed, UnknownModel
+from server.servicer import StreamCall
+from tests.server.support import DATA, linear16, running, speech_like, stream, tiny_config
+
+TLS = DATA / "tls"
+
+
+@pytest.mark.asyncio
+async def test_tls_serves_those_who_trust_it_and_nobody_else() -> None:
+    listen = {"tls_certificate": str(TLS / "certificate.pem"), "tls_key": str(TLS / "key.pem")}
+    async with start_server(tiny_config(listen=listen)) as server:
+        trusted = grpc.ssl_channel_credentials((TLS / "certificate.pem").read_bytes())
+        async with grpc.aio.secure_channel(f"localhost:{server.port}", trusted) as channel:
+            assert (await rpc.RecognizerStub(channel).ListModels(pb.ListModelsRequest())).models
+        async with grpc.aio.insecure_channel(server.address) as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await rpc.RecognizerStub(channel).ListModels(pb.ListModelsRequest(), timeout=3)
+            assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.asyncio
+async def test_half_a_tls_setting_stops_the_start() -> None:
+    with pytest.raises(ExceptionGroup) as failed:
+        async with start_server(tiny_config(listen={"tls_key": str(TLS / "key.pem")})):
+            pass
+    assert isinstance(failed.value.exceptions[0], StartFailed)
+    assert "tls_certificate and listen.tls_key go together" in str(failed.value.exceptions[0])
+
+
+@pytest.mark.asyncio
+async def test_metrics_count_calls_batches_slots_and_loop_lag() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    async with running(tiny_config(metrics={"port": port})) as (_, stub):
+        await stream(stub, [linear16(speech_like(1.0))])
+        await asyncio.sleep(0.25)  # two periods of the lag's clock
+        page = await asyncio.to_thread(
+            lambda: urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
+        )
+    assert 'chorus_calls_total{method="StreamingRecognize",status="OK"} 1.0' in page
+    assert 'chorus_slots{model="w2",state="free"} 8.0' in page
+    assert 'chorus_batch_items_done_total{batcher="steps",model="w2"}' in page
+    lag = next(line for line in page.splitlines() if line.startswith("chorus_event_loop_lag_seconds_count"))
+    assert float(lag.split()[1]) >= 1
+
+
+@pytest.mark.asyncio
+async def test_a_client_that_never_reads_loses_its_slot() -> None:
+    async def never(message: pb.StreamingRecognizeResponse) -> None:
+        await asyncio.Event().wait()
+
+    async with running(tiny_config(streaming={"idle_timeout_s": 0.05})) as (server, _):
+        with ThreadPoolExecutor(1) as threads:
+            config = pb.RecognitionConfig(encoding=pb.LINEAR16, sample_rate_hertz=16000)
+            model = server.models.default
+            call = StreamCall(model, convert.recognition_options(config, model), never, threads)
+            with pytest.raises(IdleStream, match=r"no result was read for 0\.05 s"):
+                await call.push(linear16(speech_like(2.0)))
+            await call.close({})
+
+
+@pytest.mark.asyncio
+async def test_models_are_found_by_name_and_language(tmp_path: Path) -> None:
+    for name, language in (("alpha", "en"), ("beta", "fr")):
+        folder = tmp_path / name
+        folder.mkdir()
+        for file in (DATA / "models" / "w2").iterdir():
+            (folder / file.name).write_bytes(file.read_bytes())
+        (folder / "model.toml").write_text(f'name = "{name}"\nlanguage = "{language}"\n')
+    async with start_server(tiny_config(tmp_path)) as server:
+        models = server.models
+        assert models.default.name == "alpha"
+        assert models.find("beta", "").name == "beta"
+        assert models.find("", "fr-CA", streaming=True).name == "beta"
+        assert models.find("", "en-US").name == "alpha"
+        with pytest.raises(UnknownModel, match="languages: en, fr"):
+            models.find("", "de")
+    with pytest.raises(StartFailed, match="default_model 'gamma' is not among the models: alpha, beta"):
+        async with start_server(tiny_config(tmp_path, default_model="gamma")):  # type: ignore[arg-type]
+            pass
+
+
+@pytest.mark.parametrize("name", ["w1", "w2-fp16", "w2-sub8", "w3", "w4-offline", "w4-streaming"])
+@pytest.mark.asyncio
+async def test_every_family_is_served(name: str) -> None:
+    """Each folder as its exporter leaves it, through whatever halves it has."""
+    data = linear16(speech_like(2.5, 1))
+    async with running(tiny_config(DATA / "models" / name)) as (_, stub):
+        model = (await stub.ListModels(pb.ListModelsRequest())).models[0]
+        config = pb.RecognitionConfig(encoding=pb.LINEAR16, sample_rate_hertz=16000)
+        answer = await stub.Recognize(pb.RecognizeRequest(config=config, audio=data))
+        assert answer.results[0].alternatives[0].transcript
+        if model.streaming:
+            assert any(each.results for each in await stream(stub, [data]))
+        else:
+            with pytest.raises(grpc.aio.AioRpcError, match=r"no streaming model|no streaming graph"):
+                await stream(stub, [data])
