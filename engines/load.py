@@ -61,13 +61,14 @@ def load(description: ModelDescription, options: EngineOptions) -> LoadedModel:
     return LoadedModel(
         description=description,
         tokens=tokens,
-        streaming=None if description.streaming is None else _streaming(description, tokens, options),
+        streaming=None if description.streaming is None else load_streaming(description, tokens, options),
         offline=None if description.offline is None else _offline(description, tokens, rescorer, options),
         rescorer=rescorer,
     )
 
 
-def _streaming(description: ModelDescription, tokens: TokenTable, options: EngineOptions) -> StreamingCtc:
+def load_streaming(description: ModelDescription, tokens: TokenTable, options: EngineOptions) -> StreamingCtc:
+    """Load the streaming half alone: another engine of the same model. Raises BadModel."""
     spec = description.streaming
     assert spec is not None, "asked for a streaming half that exists"
     return StreamingCtc(

@@ -61,7 +61,7 @@ class Server:
     def check_integrity(self) -> None:
         """Prove that no slot is lost. Raises AssertionError; cheap enough for tests and idle moments."""
         for model in self.models:
-            model.slots.check_integrity()
+            model.lanes.check_integrity()
 
 
 @asynccontextmanager

@@ -43,8 +43,10 @@ class ListenConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class EngineConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the graphs run."""
 
-    # Threads of one engine step; 0 takes the processors this process may use.
+    # Threads of an engine's graphs together; 0 takes the processors this process may use.
     threads: Annotated[int, Meta(ge=0, le=256)] = 0
+    # Copies of a streaming engine that share the threads, each with its own part of the streams; 0 chooses.
+    lanes: Annotated[int, Meta(ge=0, le=64)] = 0
     # Busy waiting between operators: lower latency on an idle machine, wasted cores on a shared one.
     spinning: bool = False
 

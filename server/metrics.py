@@ -57,7 +57,7 @@ class _ModelCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         slots = GaugeMetricFamily("chorus_slots", "Stream slots by state", labels=["model", "state"])
         for model in self._models:
-            pool = model.slots
+            pool = model.lanes
             for state, count in (("free", pool.num_free), ("leased", pool.num_leased), ("draining", pool.num_draining)):
                 slots.add_metric([model.name, state], count)
         yield slots

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from importlib.resources import files
@@ -12,23 +12,24 @@ from pathlib import Path
 import structlog
 from threadpoolctl import threadpool_limits
 
-from batcher.config import DynamicConfig, StepConfig
+from batcher.config import DynamicConfig
 from batcher.dynamic import DynamicBatcher
-from batcher.slots import SlotPool
 from batcher.steps import StepBatcher
 from engines.describe import inspect
 from engines.errors import BadModel
-from engines.load import EngineOptions, LoadedModel, load
+from engines.load import EngineOptions, LoadedModel, load, load_streaming
 from engines.recordings import OfflineItem, OfflineOutput
 from engines.rescoring import RescoreItem
-from engines.streaming import StepItem, StepOutput
+from engines.streaming import StepItem, StepOutput, StreamingCtc
 from engines.topk import DEFAULT_CANDIDATES
 from server.config import Config
 from server.errors import BadRequest, StartFailed, UnknownModel
+from server.lanes import Lane, Lanes
 from speech.framing import Framing
 from speech.search.nbest import Nbest
 from speech.tokens import TokenTable
 
+DEFAULT_LANES = 2  # measured on 2 cores (docs/benchmarks.md); more need more processors than an interpreter can feed
 WARM_UP_BATCHES = (1, 2)  # compiles the search; larger batches reuse what these allocated
 RESCORING_BUCKETS = (64, 256, 1024)  # encoder frames: a short segment does not wait for a minute-long one's padding
 
@@ -48,17 +49,18 @@ def embedded_models() -> Path:
 class ServedModel:
     """One loaded model at work: its slots, its batchers, and a thread for each of its engines."""
 
-    def __init__(self, loaded: LoadedModel, config: Config, stack: ExitStack) -> None:
+    def __init__(self, loaded: LoadedModel, engines: Sequence[StreamingCtc], config: Config, stack: ExitStack) -> None:
         self.loaded = loaded
         self.config = config
         self.name = loaded.description.name
         self.language = loaded.description.language
         self.tokens: TokenTable = loaded.tokens
         self.sample_rate = loaded.description.fbank.sample_rate
-        self.slots = SlotPool(config.streaming.max_streams)
         self._stack = stack
-        self._steps_thread = self._thread("steps") if loaded.streaming is not None else None
-        self.step_batcher = self._step_batcher()
+        # Engines beyond the first are copies of it: own graph, own thread, own slots.
+        self.lanes = Lanes(
+            [Lane(engine, config.streaming, self._thread(f"steps-{number}")) for number, engine in enumerate(engines)]
+        )
         self.rescoring_batcher = self._rescoring_batcher()
         self.offline_batcher = self._offline_batcher()
 
@@ -66,7 +68,7 @@ class ServedModel:
 
     @property
     def can_stream(self) -> bool:
-        return self.step_batcher is not None
+        return self.loaded.streaming is not None
 
     @property
     def can_rescore(self) -> bool:
@@ -113,17 +115,6 @@ class ServedModel:
 
     # --- work
 
-    @property
-    def steps(self) -> StepBatcher[StepItem, StepOutput]:
-        assert self.step_batcher is not None, f"{self.name} does not stream"
-        return self.step_batcher
-
-    def close_stream(self, slot: int) -> None:
-        """Let the engine drop what a stream's slot holds beyond its fixed row, on the engine's thread."""
-        assert self.loaded.streaming is not None, f"{self.name} does not stream"
-        assert self._steps_thread is not None, "a streaming engine has its thread"
-        self._steps_thread.submit(self.loaded.streaming.close_slot, slot)
-
     async def rescore(self, item: RescoreItem) -> Nbest:
         """Order one segment's n-best list by attention rescoring, on the rescorer's thread."""
         assert self.rescoring_batcher is not None, f"{self.name} does not rescore"
@@ -136,29 +127,14 @@ class ServedModel:
 
     def batchers(self) -> Iterator[tuple[str, StepBatcher[StepItem, StepOutput] | DynamicBatcher[object, object]]]:
         """Every batcher with its name, in the order in which they are drained: segments end after their chunks."""
-        named = {"steps": self.step_batcher, "offline": self.offline_batcher, "rescoring": self.rescoring_batcher}
+        for number, lane in enumerate(self.lanes):
+            yield f"steps-{number}", lane.batcher
+        named = {"offline": self.offline_batcher, "rescoring": self.rescoring_batcher}
         for name, batcher in named.items():
             if batcher is not None:
                 yield name, batcher  # type: ignore[misc]
 
     # --- building
-
-    def _step_batcher(self) -> StepBatcher[StepItem, StepOutput] | None:
-        streaming, config = self.loaded.streaming, self.config.streaming
-        if streaming is None or self._steps_thread is None:
-            return None
-        limit = min(config.max_batch_size, streaming.batch_limit)
-        return StepBatcher(
-            streaming.run,
-            StepConfig(
-                max_batch_size=limit,
-                preferred_batch_sizes=tuple(size for size in config.preferred_batch_sizes if size <= limit),
-                max_queue_delay_ms=config.max_queue_delay_ms,
-                max_queue_size=max(config.max_streams, 1),
-            ),
-            self._steps_thread,
-            self.slots,
-        )
 
     def _rescoring_batcher(self) -> DynamicBatcher[RescoreItem, Nbest] | None:
         config = self.config.rescoring
@@ -264,6 +240,7 @@ def load_models(config: Config, stack: ExitStack) -> Models:
     if not folders:
         raise StartFailed(f"{root}: no model folder in it; `chorus models check {root}` says what was looked for")
     threads = config.engine.threads or usable_cores()
+    num_lanes = config.engine.lanes or min(DEFAULT_LANES, threads)
     served: list[ServedModel] = []
     for folder in folders:
         description = inspect(folder)
@@ -272,16 +249,26 @@ def load_models(config: Config, stack: ExitStack) -> Models:
                 f"{folder}: a second model named {description.name!r}; give one of them another name in model.toml"
             )
         options = EngineOptions(
-            num_slots=config.streaming.max_streams,
+            num_slots=-(-config.streaming.max_streams // num_lanes),
             max_batch=config.streaming.max_batch_size,
             offline_batch=config.offline.max_batch_size,
             rescoring_batch=config.rescoring.max_batch_size,
-            threads=threads,
+            threads=max(1, threads // num_lanes),
             spinning=config.engine.spinning,
         )
         loaded = load(description, options)
-        if loaded.streaming is not None:
-            loaded.streaming.warm_up(WARM_UP_BATCHES)
-        served.append(ServedModel(loaded, config, stack))
+        engines = _engines(loaded, options, num_lanes)
+        served.append(ServedModel(loaded, engines, config, stack))
         log.info("model loaded", model=description.name, folder=str(folder), methods=served[-1].methods)
     return Models(served, config.default_model)
+
+
+def _engines(loaded: LoadedModel, options: EngineOptions, num_lanes: int) -> list[StreamingCtc]:
+    """The model's streaming engine and its copies, warmed up; none where it does not stream."""
+    if loaded.streaming is None:
+        return []
+    engines = [loaded.streaming]
+    engines += [load_streaming(loaded.description, loaded.tokens, options) for _ in range(num_lanes - 1)]
+    for engine in engines:
+        engine.warm_up(WARM_UP_BATCHES)
+    return engines

@@ -43,7 +43,7 @@ class Session:
         self._started = 0.0
         self._budget = model.config.streaming.latency_budget_ms / 1000
         self.stats = StreamStats()
-        self._lease = model.slots.lease()
+        self._lane, self._lease = model.lanes.lease()
 
     def __enter__(self) -> Session:
         return self
@@ -51,9 +51,7 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # The engine's thread takes this before any step of the slot's next tenant, and after those in flight.
-        self._model.close_stream(self._lease.slot)
-        self._lease.release()
+        self._lane.give_back(self._lease)
 
     @property
     def is_done(self) -> bool:
@@ -92,7 +90,7 @@ class Session:
             keep_encoder_out=self._options.decoding.rescoring,
         )
         begin = time.monotonic()
-        output = await self._model.steps.submit(item, self._lease, self._deadline(window, begin))
+        output = await self._lane.step(item, self._lease, self._deadline(window, begin))
         self.stats.add_chunk(time.monotonic() - begin)
         await self._handle(self._recognition.push(output, self._audio_ms(window)))
 

@@ -43,7 +43,7 @@ async def running(config: Config) -> AsyncIterator[tuple[Server, rpc.RecognizerA
 
 async def no_slots_leased(server: Server) -> None:
     """Wait until every slot is free again; fails after 5 s."""
-    await eventually(lambda: all(model.slots.num_free == model.slots.num_slots for model in server.models))
+    await eventually(lambda: all(model.lanes.num_free == model.lanes.num_slots for model in server.models))
     server.check_integrity()
 
 

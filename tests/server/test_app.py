@@ -57,7 +57,7 @@ async def test_metrics_count_calls_batches_slots_and_loop_lag() -> None:
         )
     assert 'chorus_calls_total{method="StreamingRecognize",status="OK"} 1.0' in page
     assert 'chorus_slots{model="w2",state="free"} 8.0' in page
-    assert 'chorus_batch_items_done_total{batcher="steps",model="w2"}' in page
+    assert 'chorus_batch_items_done_total{batcher="steps-0",model="w2"}' in page
     lag = next(line for line in page.splitlines() if line.startswith("chorus_event_loop_lag_seconds_count"))
     assert float(lag.split()[1]) >= 1
 

@@ -157,7 +157,7 @@ async def test_cancelled_vanished_and_late_calls_give_their_slots_back() -> None
             gone = rpc.RecognizerStub(channel).StreamingRecognize()
             await gone.write(config_message())
             await gone.write(audio(AUDIO))
-            await eventually(lambda: any(model.slots.num_leased for model in server.models))
+            await eventually(lambda: any(model.lanes.num_leased for model in server.models))
         await no_slots_leased(server)
 
 
@@ -168,7 +168,7 @@ async def test_one_stream_too_many_is_refused_with_the_limit_named() -> None:
         for _ in range(2):
             calls.append(stub.StreamingRecognize())
             await calls[-1].write(config_message())
-        await eventually(lambda: all(model.slots.num_free == 0 for model in server.models))
+        await eventually(lambda: all(model.lanes.num_free == 0 for model in server.models))
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await stream(stub, [AUDIO])
         assert refused.value.code() is CODE.RESOURCE_EXHAUSTED
@@ -228,7 +228,7 @@ async def test_container_streams_beyond_their_places_are_refused() -> None:
         first = stub.StreamingRecognize()
         await first.write(config_message(encoding=pb.WAV, sample_rate_hertz=0))
         await first.write(audio(data.getvalue()[:40000]))
-        await eventually(lambda: any(model.slots.num_leased for model in server.models))
+        await eventually(lambda: any(model.lanes.num_leased for model in server.models))
         with pytest.raises(grpc.aio.AioRpcError, match="max_container_streams"):
             await stream(stub, [data.getvalue()], encoding=pb.WAV, sample_rate_hertz=0)
         first.cancel()

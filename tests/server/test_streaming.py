@@ -61,13 +61,15 @@ async def test_one_byte_packets_give_the_same_result() -> None:
         assert comparable(await stream(stub, [data[i : i + 1] for i in range(len(data))])) == comparable(whole)
 
 
+@pytest.mark.parametrize("lanes", [1, 2])
 @pytest.mark.asyncio
-async def test_a_stream_hears_nothing_of_its_neighbours() -> None:
+async def test_a_stream_hears_nothing_of_its_neighbours(lanes: int) -> None:
     """Streams of every length together, each as if alone, for every method at once."""
     lengths = [0.0, 0.03, 0.2, 0.5, 0.69, 0.7, 1.4, 2.2, 3.1]
     jobs = [(length, method, seed) for seed, length in enumerate(lengths) for method in METHODS]
 
-    async with running(tiny_config(streaming={"max_streams": 32})) as (_, stub):
+    config = tiny_config(streaming={"max_streams": 32}, engine={"threads": lanes, "lanes": lanes})
+    async with running(config) as (_, stub):
 
         async def one(job: tuple[float, pb.DecodingMethod.ValueType, int]) -> list[tuple[object, ...]]:
             length, method, seed = job
