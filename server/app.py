@@ -20,7 +20,7 @@ from protos import recognizer_pb2 as pb
 from protos import recognizer_pb2_grpc as rpc
 from server.config import Config
 from server.errors import StartFailed
-from server.loop_lag import watch_loop_lag
+from server.housekeeping import watch_integrity, watch_loop_lag
 from server.metrics import Metrics
 from server.models import Models, load_models, usable_cores
 from server.offline import OfflineRecognizer
@@ -79,6 +79,7 @@ async def start_server(config: Config) -> AsyncIterator[Server]:
         server = Server(config, models, metrics)
         await _start_batchers(stack, models)
         recognizer = _recognizer(stack, config, models, metrics)
+        _start_housekeeping(stack, models, metrics)
         await _start_metrics(stack, config, metrics)
         await _start_grpc(stack, server, recognizer)
         await server.set_serving(True)
@@ -109,9 +110,12 @@ def _recognizer(stack: AsyncExitStack, config: Config, models: Models, metrics: 
     return RecognizerServicer(models, OfflineRecognizer(config.offline, decoding), containers, metrics)
 
 
+def _start_housekeeping(stack: AsyncExitStack, models: Models, metrics: Metrics) -> None:
+    for name, work in (("loop-lag", watch_loop_lag(metrics.loop_lag.observe)), ("integrity", watch_integrity(models))):
+        stack.callback(asyncio.create_task(work, name=name).cancel)
+
+
 async def _start_metrics(stack: AsyncExitStack, config: Config, metrics: Metrics) -> None:
-    lag = asyncio.create_task(watch_loop_lag(metrics.loop_lag.observe), name="loop-lag")
-    stack.callback(lag.cancel)
     if not config.metrics.port:
         return
     try:

@@ -94,18 +94,18 @@ def masked(x: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 def augment(features: np.ndarray, other: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """One random mixture of everything above; `other` is an utterance to babble behind it. (frames, 80) float32."""
-    x = stretch(features.astype(np.float32), random.uniform(0.85, 1.2))
+    x = stretch(features.astype(np.float32), random.uniform(0.9, 1.15))
     x = warp(x, random.uniform(0.93, 1.08))
-    if random.random() < 0.1:
+    if random.random() < 0.05:
         x = telephone(x, random)
     x = x + smooth_curve(random, x.shape[1], 0.5) + np.float32(random.uniform(-3, 1.5))
-    if random.random() < 0.15:
+    if random.random() < 0.07:
         x = reverberate(x, random)
     x = pad(x, random.integers(0, 25), random.integers(5, 45) if random.random() < 0.8 else random.integers(45, 110))
-    if random.random() < 0.08:
+    if random.random() < 0.03:
         x = babble(x, other.astype(np.float32), random)
-    if random.random() < 0.5:
-        x = add_noise(x, random, random.uniform(8, 45))
+    if random.random() < 0.3:
+        x = add_noise(x, random, random.uniform(12, 45))
     return masked(np.maximum(x, LOG_FLOOR).astype(np.float32), random)
 
 

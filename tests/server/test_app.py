@@ -16,6 +16,7 @@ from protos import recognizer_pb2_grpc as rpc
 from server import convert
 from server.app import start_server
 from server.errors import IdleStream, StartFailed, UnknownModel
+from server.housekeeping import check_integrity
 from server.servicer import StreamCall
 from tests.server.support import DATA, linear16, running, speech_like, stream, tiny_config
 
@@ -113,3 +114,14 @@ async def test_every_family_is_served(name: str) -> None:
         else:
             with pytest.raises(grpc.aio.AioRpcError, match=r"no streaming model|no streaming graph"):
                 await stream(stub, [data])
+
+
+@pytest.mark.asyncio
+async def test_a_lost_slot_is_noticed() -> None:
+    async with start_server(tiny_config()) as server:
+        model = server.models.default
+        assert check_integrity(model)
+        lane = next(iter(model.lanes))
+        lost = lane.slots._free.pop()
+        assert not check_integrity(model)
+        lane.slots._free.append(lost)
