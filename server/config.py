@@ -77,7 +77,7 @@ class OfflineConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     max_queue_size: Count = 256
     # Upper bounds of the length buckets in seconds; longer audio forms a last bucket.
     bucket_seconds: tuple[Seconds, ...] = (2.0, 4.0, 8.0, 16.0, 32.0)
-    # Longest audio of one request.
+    # Longest audio of one request, all channels added up: what is decoded of it is in memory until it is recognised.
     max_audio_s: Seconds = 4 * 3600.0
     # Longer audio is cut at quiet places into pieces of at most this length.
     max_piece_s: Annotated[float, Meta(ge=5, le=180)] = 30.0

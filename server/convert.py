@@ -8,14 +8,13 @@ from typing import Literal, Protocol
 
 from protos import recognizer_pb2 as pb
 from server.errors import BadRequest
-from server.options import AudioFormat, DecodingOptions, RecognitionOptions
+from server.options import MAX_CHANNELS, AudioFormat, DecodingOptions, RecognitionOptions
 from speech.audio import Encoding
 from speech.endpoint import EndpointConfig, EndpointRule
 from speech.recognition import ResultOptions
 from speech.results import Alternative, EventKind, Result, SpeechEvent, Token, Word
 from speech.search.options import SearchOptions
 
-MAX_CHANNELS = 8
 MAX_BEAM = 32
 RATES = (8000, 48000)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -110,6 +111,12 @@ class ServedModel:
         return half.frame_ms
 
     @property
+    def max_piece_s(self) -> float:
+        """The longest recording that the offline graph takes in one piece."""
+        most = self.loaded.offline.max_samples if self.loaded.offline else None
+        return math.inf if most is None else most / self.sample_rate
+
+    @property
     def position_limit_frames(self) -> int | None:
         return self.loaded.streaming.position_limit_frames if self.loaded.streaming else None
 
@@ -126,7 +133,7 @@ class ServedModel:
         return await self.offline_batcher.submit(item, length=max(1, len(item.samples)))
 
     def batchers(self) -> Iterator[tuple[str, StepBatcher[StepItem, StepOutput] | DynamicBatcher[object, object]]]:
-        """Every batcher with its name, in the order in which they are drained: segments end after their chunks."""
+        """Every batcher with its name."""
         for number, lane in enumerate(self.lanes):
             yield f"steps-{number}", lane.batcher
         named = {"offline": self.offline_batcher, "rescoring": self.rescoring_batcher}

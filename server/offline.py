@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor
 
@@ -13,7 +14,7 @@ from engines.recordings import OfflineItem
 from server.config import OfflineConfig
 from server.errors import BadRequest
 from server.models import ServedModel
-from server.options import AudioFormat, RecognitionOptions
+from server.options import MAX_CHANNELS, AudioFormat, RecognitionOptions
 from server.session import Session
 from speech.audio import PcmDecoder
 from speech.containers import AudioBlock, decode
@@ -40,26 +41,42 @@ class OfflineRecognizer:
 
         Raises BadAudio for bytes that are not what they should be, or more audio than `max_audio_s`.
         """
-        loop = asyncio.get_running_loop()
-        channels = await loop.run_in_executor(self._executor, self._decode, options.audio, model.sample_rate, data)
+        channels = await self._decoded(options.audio, model.sample_rate, data)
         if not channels.size:
             return [], 0.0
         tags = [0] if len(channels) == 1 else list(range(1, len(channels) + 1))
+        # A long file takes its turns with other callers' requests instead of filling the queue they share.
+        places = asyncio.Semaphore(2 * self._config.max_batch_size)
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._channel(model, options, samples)) for samples in channels]
+            tasks = [group.create_task(self._channel(model, options, samples, places)) for samples in channels]
         tagged = [(tag, result) for tag, task in zip(tags, tasks, strict=True) for result in task.result()]
         tagged.sort(key=lambda pair: (pair[1].start_ms, pair[0]))
         return tagged, channels.shape[1] / model.sample_rate
 
-    async def _channel(self, model: ServedModel, options: RecognitionOptions, samples: np.ndarray) -> list[Result]:
+    async def _decoded(self, audio: AudioFormat, sample_rate: int, data: bytes) -> np.ndarray:
+        """Decode on a thread, which stops early when the caller has gone."""
+        abandoned = threading.Event()
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._executor, self._decode, audio, sample_rate, data, abandoned)
+        finally:
+            abandoned.set()
+
+    async def _channel(
+        self, model: ServedModel, options: RecognitionOptions, samples: np.ndarray, places: asyncio.Semaphore
+    ) -> list[Result]:
         if model.offline_batcher is None:
             return await self._through_stream(model, options, samples)
+        longest_s = min(self._config.max_piece_s, model.max_piece_s)
         loop = asyncio.get_running_loop()
-        pieces = await loop.run_in_executor(
-            self._executor, cut_at_quiet, samples, model.sample_rate, self._config.max_piece_s
-        )
+        pieces = await loop.run_in_executor(self._executor, cut_at_quiet, samples, model.sample_rate, longest_s)
+
+        async def in_turn(begin: int, end: int) -> Result | None:
+            async with places:
+                return await self._piece(model, options, samples, begin, end)
+
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._piece(model, options, samples, *piece)) for piece in pieces]
+            tasks = [group.create_task(in_turn(*piece)) for piece in pieces]
         return [result for task in tasks if (result := task.result()) is not None]
 
     async def _piece(
@@ -95,7 +112,7 @@ class OfflineRecognizer:
             await session.finish()
         return results
 
-    def _decode(self, audio: AudioFormat, sample_rate: int, data: bytes) -> np.ndarray:
+    def _decode(self, audio: AudioFormat, sample_rate: int, data: bytes, abandoned: threading.Event) -> np.ndarray:
         """All channels at the model's rate, (channels, n) float32."""
         limit = int(self._config.max_audio_s * sample_rate)
         resampler: Resampler | None = None
@@ -106,7 +123,9 @@ class OfflineRecognizer:
                 _check_header(audio, block)
                 resampler = Resampler(block.sample_rate, sample_rate, len(block.samples))
             parts.append(resampler.push(block.samples))
-            total += parts[-1].shape[1]
+            total += parts[-1].size
+            if abandoned.is_set():
+                break
             if total > limit:
                 raise BadAudio(f"audio is longer than {self._config.max_audio_s:g} s, the limit (offline.max_audio_s)")
         if resampler is None:
@@ -128,5 +147,7 @@ def _check_header(audio: AudioFormat, block: AudioBlock) -> None:
     """Refuse a container whose header contradicts the request."""
     if audio.sample_rate not in (0, block.sample_rate):
         raise BadRequest(f"sample_rate_hertz is {audio.sample_rate}, but the audio's header says {block.sample_rate}")
+    if len(block.samples) > MAX_CHANNELS:
+        raise BadRequest(f"the audio has {len(block.samples)} channels; allowed: 1 to {MAX_CHANNELS}")
     if audio.channels not in (0, len(block.samples)):
         raise BadRequest(f"audio_channel_count is {audio.channels}, but the audio's header says {len(block.samples)}")

@@ -9,6 +9,8 @@ from speech.endpoint import EndpointConfig
 from speech.recognition import ResultOptions
 from speech.search.options import SearchOptions
 
+MAX_CHANNELS = 8
+
 
 @dataclass(frozen=True, slots=True)
 class AudioFormat:

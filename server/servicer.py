@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Executor
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import grpc
@@ -21,10 +21,11 @@ from server.intake import Intake, open_intake
 from server.metrics import Metrics
 from server.models import Models, ServedModel
 from server.offline import OfflineRecognizer
-from server.options import RecognitionOptions
+from server.options import MAX_CHANNELS, RecognitionOptions
 from server.session import Session
 from server.status import ending
 from server.watchdog import IdleWatchdog
+from speech.errors import BadAudio
 from speech.results import Result, SpeechEvent
 
 log = structlog.get_logger()
@@ -58,9 +59,11 @@ class RecognizerServicer(rpc.RecognizerServicer):
             options = convert.recognition_options(config, model)
             results, seconds = await self._offline.recognize(model, options, request.audio)
             facts.update(model=model.name, audio_s=round(seconds, 3))
-            return pb.RecognizeResponse(
-                results=[convert.offline_result(result, tag) for tag, result in results], audio_processed=seconds
-            )
+            response = pb.RecognizeResponse(audio_processed=seconds)
+            for tag, result in results:
+                response.results.append(convert.offline_result(result, tag))
+                await asyncio.sleep(0)  # hours of words are tens of milliseconds of building
+            return response
         raise AssertionError("unreachable: the call ended with an error")
 
     async def StreamingRecognize(self, request_iterator: Any, context: Stream) -> None:
@@ -73,15 +76,20 @@ class RecognizerServicer(rpc.RecognizerServicer):
                 stack.enter_context(self._container_place(model.config.streaming.max_container_streams))
             call = StreamCall(model, options, context.write, self._containers)
             stack.push_async_callback(call.close, facts)
+            call.open()  # after the line above, so that a channel without a slot gives back those before it
             await self._run(call, config, context, model.config.streaming.idle_timeout_s)
 
     async def _first_message(self, context: Stream) -> pb.StreamingRecognitionConfig:
-        first = await context.read()
+        timeout_s = self._models.default.config.streaming.idle_timeout_s
+        first = await IdleWatchdog(timeout_s).wait(context.read())
+        if first is None:
+            raise IdleStream(f"no streaming_config for {timeout_s:g} s (streaming.idle_timeout_s)")
         if first is END:
             raise OutOfOrder("the call ended without a streaming_config message")
         if first.WhichOneof("streaming_request") != "streaming_config":
             raise OutOfOrder("the first message must carry streaming_config, not audio_content")
-        return first.streaming_config
+        config: pb.StreamingRecognitionConfig = first.streaming_config
+        return config
 
     async def _run(
         self, call: StreamCall, config: pb.StreamingRecognitionConfig, context: Stream, idle_timeout_s: float
@@ -91,7 +99,8 @@ class RecognizerServicer(rpc.RecognizerServicer):
         while not call.is_done:
             request = await watchdog.wait(context.read())
             if request is None:
-                await call.finish()
+                with suppress(BadAudio):  # a file cut short by the silence: the silence is what ended it
+                    await call.finish()
                 raise IdleStream(
                     f"no message for {idle_timeout_s:g} s (streaming.idle_timeout_s); the stream was ended"
                 )
@@ -159,8 +168,11 @@ class StreamCall:
         self._writing = asyncio.Lock()
         self._sessions: list[Session] = []
         self._intake: Intake = open_intake(options.audio, model.sample_rate, containers)
-        if options.audio.channels:
-            self._open(options.audio.channels)
+
+    def open(self) -> None:
+        """Lease a slot per channel, if their number is known before the audio. Raises SlotsExhausted."""
+        if self._options.audio.channels:
+            self._open(self._options.audio.channels)
 
     @property
     def is_done(self) -> bool:
@@ -172,15 +184,23 @@ class StreamCall:
         async with aclosing(self._intake.push(data)) as pieces:
             async for samples in pieces:
                 await self._push_samples(samples)
+                if self.is_done:  # the rest of the packet is not heard: decoding it would only hold up the loop
+                    return
 
     async def finish(self) -> None:
-        """Recognise what was held back, and send the last results."""
+        """Recognise what was held back, and send the last results, those before a damaged end of the audio too."""
+        damage: BadAudio | None = None
         if not self.is_done:
-            async with aclosing(self._intake.finish()) as pieces:
-                async for samples in pieces:
-                    await self._push_samples(samples)
+            try:
+                async with aclosing(self._intake.finish()) as pieces:
+                    async for samples in pieces:
+                        await self._push_samples(samples)
+            except BadAudio as error:
+                damage = error
         for session in self._sessions:
             await session.finish()
+        if damage is not None:
+            raise damage
 
     def change(
         self, old: pb.StreamingRecognitionConfig, new: pb.StreamingRecognitionConfig
@@ -193,7 +213,10 @@ class StreamCall:
         return new
 
     async def close(self, facts: dict[str, Any]) -> None:
-        """Give everything back, and leave the stream's numbers in `facts`."""
+        """Give everything back, and leave the stream's numbers in `facts`.
+
+        Must never await: when the grace period ends, gRPC cancels a handler's clean-up at its first await.
+        """
         self._intake.close()
         for session in self._sessions:
             session.__exit__(None, None, None)
@@ -227,8 +250,8 @@ class StreamCall:
                 group.create_task(session.push(channel))
 
     def _open(self, num_channels: int) -> None:
-        if num_channels > convert.MAX_CHANNELS:
-            raise BadRequest(f"the audio has {num_channels} channels; allowed: 1 to {convert.MAX_CHANNELS}")
+        if num_channels > MAX_CHANNELS:
+            raise BadRequest(f"the audio has {num_channels} channels; allowed: 1 to {MAX_CHANNELS}")
         for channel in range(num_channels):
             tag = channel + 1 if num_channels > 1 else 0
             self._sessions.append(Session(self._model, self._options, self._emitter(tag)))

@@ -51,6 +51,7 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.stats.audio_s = self._framer.num_samples / self._sample_rate
         self._lane.give_back(self._lease)
 
     @property
@@ -78,7 +79,6 @@ class Session:
             for window in self._framer.flush():
                 await self._step(window)
         await self._handle(self._recognition.flush(self._audio_ms()))
-        self.stats.audio_s = self._framer.num_samples / self._sample_rate
 
     async def _step(self, window: Window) -> None:
         item = StepItem(

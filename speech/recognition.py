@@ -30,9 +30,10 @@ __all__ = ["Outcome", "Recognition", "ResultOptions", "SegmentEnd", "StepResult"
 # The last fifth of the encoder's positions is spent looking for a pause of this length to restart in.
 SOFT_LIMIT = 0.8
 PAUSE_MS = 200.0
+PLAIN = ResultOptions()  # of partials: words and tokens come with the final
 MAX_LENGTH_RULE = "max_length"
-# A longer segment (200 s of 40 ms frames) is not rescored: its encoder output would not be bounded.
-MAX_RESCORING_FRAMES = 5000
+# The longest segment (200 s of 40 ms frames), also without endpoints and for encoders without a limit of positions.
+MAX_SEGMENT_FRAMES = 5000
 
 
 class StepResult(Protocol):
@@ -84,8 +85,9 @@ class Recognition:
         self._frame_ms = frame_ms
         self._endpoint = endpoint
         self._options = options
-        self._position_limit = position_limit_frames
-        self._history = EncoderHistory(MAX_RESCORING_FRAMES)
+        # A segment without any bound would make every chunk's n-best list and partial text longer than the last.
+        self._position_limit = min(position_limit_frames or MAX_SEGMENT_FRAMES, MAX_SEGMENT_FRAMES)
+        self._history = EncoderHistory(MAX_SEGMENT_FRAMES)
         self.restart_encoder = True
         self.restart_search = True
         self.is_done = False
@@ -180,8 +182,6 @@ class Recognition:
 
     def _position_rule(self, nbest: Nbest) -> str | None:
         """End the segment before the encoder's positions run out; segment and encoder restart together."""
-        if self._position_limit is None:
-            return None
         used = self._num_frames - self._segment_start
         in_pause = nbest.trailing_blank_frames * self._frame_ms >= PAUSE_MS
         if used + self._longest_step > self._position_limit or (in_pause and used >= SOFT_LIMIT * self._position_limit):
@@ -204,7 +204,7 @@ class Recognition:
         timeline = self._timeline
         start_ms, end_ms = speech_span(nbest, timeline) if text else (self._ms(self._segment_start),) * 2
         return Result(
-            alternatives=alternatives(nbest, self._tokens, timeline, self._options, 1) if text else (),
+            alternatives=alternatives(nbest, self._tokens, timeline, PLAIN, 1) if text else (),
             is_final=False,
             stability=stability(nbest) if text else 0.0,
             segment=self.segment,

@@ -16,6 +16,7 @@ import soundfile
 
 from protos import recognizer_pb2 as pb
 from tests.server.support import (
+    DATA,
     RATE,
     config_message,
     ending,
@@ -232,3 +233,48 @@ async def test_container_streams_beyond_their_places_are_refused() -> None:
         with pytest.raises(grpc.aio.AioRpcError, match="max_container_streams"):
             await stream(stub, [data.getvalue()], encoding=pb.WAV, sample_rate_hertz=0)
         first.cancel()
+
+
+@pytest.mark.asyncio
+async def test_a_call_that_gets_only_some_of_its_slots_keeps_none() -> None:
+    async with running(tiny_config(streaming={"max_streams": 3})) as (server, stub):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stream(stub, [AUDIO], audio_channel_count=4)
+        assert refused.value.code() is CODE.RESOURCE_EXHAUSTED
+        await no_slots_leased(server)
+
+
+@pytest.mark.asyncio
+async def test_a_file_cut_short_ends_with_its_results_and_then_its_error() -> None:
+    data = io.BytesIO()
+    soundfile.write(data, speech_like(3.0), RATE, format="WAV")
+    async with running(tiny_config()) as (_, stub):
+        call = stub.StreamingRecognize()
+        await call.write(config_message(encoding=pb.WAV, sample_rate_hertz=0))
+        await call.write(audio(data.getvalue()[:70000]))
+        await call.done_writing()
+        seen = []
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            async for response in call:
+                seen.append(response)  # noqa: PERF401 (the loop ends by raising)
+        assert await call.code() is CODE.INVALID_ARGUMENT
+        assert any(result.is_final for response in seen for result in response.results)
+        assert seen[-1].event.type == pb.SpeechEvent.END_OF_STREAM
+
+
+@pytest.mark.asyncio
+async def test_a_call_without_a_first_message_is_ended() -> None:
+    async with running(tiny_config(streaming={"idle_timeout_s": 0.1})) as (_, stub):
+        call = stub.StreamingRecognize()
+        assert await ending(call) is CODE.ABORTED
+        assert "no streaming_config for 0.1 s" in await call.details()
+
+
+@pytest.mark.asyncio
+async def test_a_long_file_has_more_pieces_than_the_queue_has_places() -> None:
+    config = tiny_config(DATA / "models" / "w1", offline={"max_piece_s": 5.0, "max_queue_size": 4, "max_batch_size": 2})
+    async with running(config) as (_, stub):
+        settings = pb.RecognitionConfig(encoding=pb.LINEAR16, sample_rate_hertz=RATE)
+        whole = linear16(np.tile(speech_like(5.0), 12))
+        answer = await stub.Recognize(pb.RecognizeRequest(config=settings, audio=whole))
+        assert answer.audio_processed == pytest.approx(60, abs=0.1)
