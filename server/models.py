@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import sys
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -31,6 +33,7 @@ from speech.search.nbest import Nbest
 from speech.tokens import TokenTable
 
 DEFAULT_LANES = 2  # measured on 2 cores (docs/benchmarks.md); more need more processors than an interpreter can feed
+BACKGROUND = 5  # niceness of rescoring and unary work: on full cores a live stream's chunk comes first
 WARM_UP_BATCHES = (1, 2)  # compiles the search; larger batches reuse what these allocated
 RESCORING_BUCKETS = (64, 256, 1024)  # encoder frames: a short segment does not wait for a minute-long one's padding
 
@@ -155,7 +158,7 @@ class ServedModel:
                 max_queue_size=config.max_queue_size,
                 buckets=RESCORING_BUCKETS,
             ),
-            self._thread("rescoring"),
+            self._thread("rescoring", BACKGROUND),
         )
 
     def _offline_batcher(self) -> DynamicBatcher[OfflineItem, OfflineOutput] | None:
@@ -171,12 +174,20 @@ class ServedModel:
                 max_queue_size=config.max_queue_size,
                 buckets=tuple(int(seconds * self.sample_rate) for seconds in config.bucket_seconds),
             ),
-            self._thread("offline"),
+            self._thread("offline", BACKGROUND),
         )
 
-    def _thread(self, role: str) -> ThreadPoolExecutor:
-        executor = ThreadPoolExecutor(1, thread_name_prefix=f"{self.name}-{role}")
+    def _thread(self, role: str, niceness: int = 0) -> ThreadPoolExecutor:
+        executor = ThreadPoolExecutor(
+            1, thread_name_prefix=f"{self.name}-{role}", initializer=_be_nice, initargs=(niceness,)
+        )
         return self._stack.enter_context(executor)
+
+
+def _be_nice(niceness: int) -> None:
+    """Lower the calling thread's share of a full machine; Linux keeps niceness per thread."""
+    if niceness and sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
 
 
 class Models:
