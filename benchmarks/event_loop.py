@@ -3,7 +3,7 @@
     python -m benchmarks.event_loop [--rounds 3]
 
 Both servers run in a process of their own and are sent the same packets by the same client: 8 streams of 100 ms
-packets, as fast as flow control lets them. The server recognises with the tiny test model, on the engine's thread;
+packets, as fast as flow control lets them. The server recognises with the embedded model, on the engine's threads;
 only the main thread, on which the event loop runs, is counted.
 """
 
@@ -14,7 +14,6 @@ import asyncio
 import multiprocessing
 import statistics
 import time
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -26,8 +25,6 @@ from client.load import LoadOptions
 from protos import recognizer_pb2 as pb
 from protos import recognizer_pb2_grpc as rpc
 from server.config import load_config
-
-TINY = Path(__file__).parent.parent / "tests" / "data" / "models" / "w2-sub8"
 
 
 class Echo(rpc.RecognizerServicer):
@@ -54,9 +51,7 @@ def _serve_chorus(pipe: Any) -> None:
     from server.app import start_server
     from server.log import configure_logging
 
-    config = load_config(
-        environment={}, overrides={"models": str(TINY), "listen": {"port": 0}, "log": {"level": "error"}}
-    )
+    config = load_config(environment={}, overrides={"listen": {"port": 0}, "log": {"level": "error"}})
     configure_logging(config.log)
 
     async def run() -> None:
