@@ -66,6 +66,19 @@ class FeaturesManifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return {key: value for key, value in values.items() if value is not None and key != "profile"}
 
 
+class SpeakerManifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A speaker model. `subtract_mean`: whether each utterance's mean is taken from its features.
+
+    `threshold`: the cosine from which two voices count as one. `identity` names the weights: embeddings of equal
+    identity and front end can be compared, however the graph's file was made; without it the file's bytes count.
+    """
+
+    model: str | None = None
+    threshold: Annotated[float, Meta(gt=-1.0, lt=1.0)] | None = None
+    subtract_mean: bool | None = None
+    identity: str | None = None
+
+
 class PositionsManifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Rows of the positional table, in encoder frames; 0 says that the encoder has no such limit."""
 
@@ -83,6 +96,7 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     streaming: EncoderManifest | None = None
     offline: EncoderManifest | None = None
     decoder: DecoderManifest | None = None
+    speaker: SpeakerManifest | None = None
     features: FeaturesManifest = FeaturesManifest()
     positions: PositionsManifest | None = None
 

@@ -9,6 +9,10 @@ class BadAudio(SpeechError):
     """The audio is not what it was said to be, or cannot be used: format, rate, damaged data, non-finite samples."""
 
 
+class AudioTooShort(BadAudio):
+    """There is audio, but less than one result needs; the message says how much would do."""
+
+
 class BadOption(SpeechError):
     """An option given by the caller is unknown or out of range."""
 

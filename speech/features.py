@@ -94,6 +94,7 @@ PROFILES: dict[str, FbankConfig] = {
     "sherpa-triton-streaming": FbankConfig(scale=1.0),
     "wespeaker": FbankConfig(window="hamming"),
     "3d-speaker": FbankConfig(scale=1.0),
+    "sherpa-onnx-speaker": FbankConfig(scale=1.0, snip_edges=False, high_hz=-400.0),
 }
 """Front ends of the model families by name; none adds dither, so that results can be reproduced."""
 

@@ -1,0 +1,1 @@
+"""Speaker models: tiny ones for tests, checks and measurements of real ones."""
