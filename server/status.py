@@ -15,6 +15,14 @@ from server.errors import (
     TooManyStreams,
     UnknownModel,
 )
+from server.gallery.errors import (
+    GalleryBusy,
+    GalleryFailed,
+    InconsistentVoices,
+    NoGallery,
+    UnknownSpeaker,
+    WrongFingerprint,
+)
 from speech.errors import BadAudio, BadOption, BadTokens
 
 INTERNAL_TEXT = "internal error; the server's log has the details"
@@ -25,6 +33,12 @@ CODES: dict[type[Exception], grpc.StatusCode] = {
     BadRequest: grpc.StatusCode.INVALID_ARGUMENT,
     OutOfOrder: grpc.StatusCode.FAILED_PRECONDITION,
     UnknownModel: grpc.StatusCode.NOT_FOUND,
+    UnknownSpeaker: grpc.StatusCode.NOT_FOUND,
+    WrongFingerprint: grpc.StatusCode.FAILED_PRECONDITION,
+    InconsistentVoices: grpc.StatusCode.FAILED_PRECONDITION,
+    NoGallery: grpc.StatusCode.FAILED_PRECONDITION,
+    GalleryBusy: grpc.StatusCode.UNAVAILABLE,
+    GalleryFailed: grpc.StatusCode.INTERNAL,
     Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     SlotsExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
     TooManyStreams: grpc.StatusCode.RESOURCE_EXHAUSTED,

@@ -9,10 +9,11 @@ import pytest
 import batcher.errors
 import engines.errors
 import server.errors
+import server.gallery.errors
 import speech.errors
 from server.status import CODES, INTERNAL_TEXT, ending
 
-MODULES = (speech.errors, batcher.errors, engines.errors, server.errors)
+MODULES = (speech.errors, batcher.errors, engines.errors, server.errors, server.gallery.errors)
 
 
 def _errors(module: ModuleType) -> list[type[Exception]]:

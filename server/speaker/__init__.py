@@ -1,0 +1,1 @@
+"""The Speaker service: embeddings, verification, the gallery of enrolled speakers, diarization."""

@@ -1,0 +1,1 @@
+"""Speaker verification without models: comparing vectors, judging audio, and measuring decisions."""
