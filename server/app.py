@@ -18,6 +18,7 @@ from prometheus_client import start_http_server
 
 from protos import recognizer_pb2 as pb
 from protos import recognizer_pb2_grpc as rpc
+from server.calls import Calls
 from server.config import Config
 from server.errors import StartFailed
 from server.housekeeping import watch_integrity, watch_loop_lag
@@ -107,7 +108,7 @@ def _recognizer(stack: AsyncExitStack, config: Config, models: Models, metrics: 
     containers = stack.enter_context(
         ThreadPoolExecutor(config.streaming.max_container_streams, thread_name_prefix="container")
     )
-    return RecognizerServicer(models, OfflineRecognizer(config.offline, decoding), containers, metrics)
+    return RecognizerServicer(models, OfflineRecognizer(config.offline, decoding), containers, Calls(metrics))
 
 
 def _start_housekeeping(stack: AsyncExitStack, models: Models, metrics: Metrics) -> None:

@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import io
-import threading
-from collections.abc import Iterator
 from concurrent.futures import Executor
 
 import numpy as np
 
 from engines.recordings import OfflineItem
 from server.config import OfflineConfig
-from server.errors import BadRequest
+from server.decoding import decode_whole
 from server.models import ServedModel
-from server.options import MAX_CHANNELS, AudioFormat, RecognitionOptions
+from server.options import RecognitionOptions
 from server.session import Session
-from speech.audio import PcmDecoder
-from speech.containers import AudioBlock, decode
 from speech.cutting import cut_at_quiet
-from speech.errors import BadAudio
 from speech.recognition import whole_result
-from speech.resample import Resampler
 from speech.results import Result, SpeechEvent
-
-DECODE_SLICE = 1 << 20  # bytes decoded at a time: bounds the float copy of a long file
 
 
 class OfflineRecognizer:
@@ -41,7 +32,9 @@ class OfflineRecognizer:
 
         Raises BadAudio for bytes that are not what they should be, or more audio than `max_audio_s`.
         """
-        channels = await self._decoded(options.audio, model.sample_rate, data)
+        channels = await decode_whole(
+            self._executor, options.audio, model.sample_rate, data, self._config.max_audio_s, "offline.max_audio_s"
+        )
         if not channels.size:
             return [], 0.0
         tags = [0] if len(channels) == 1 else list(range(1, len(channels) + 1))
@@ -52,15 +45,6 @@ class OfflineRecognizer:
         tagged = [(tag, result) for tag, task in zip(tags, tasks, strict=True) for result in task.result()]
         tagged.sort(key=lambda pair: (pair[1].start_ms, pair[0]))
         return tagged, channels.shape[1] / model.sample_rate
-
-    async def _decoded(self, audio: AudioFormat, sample_rate: int, data: bytes) -> np.ndarray:
-        """Decode on a thread, which stops early when the caller has gone."""
-        abandoned = threading.Event()
-        loop = asyncio.get_running_loop()
-        try:
-            return await loop.run_in_executor(self._executor, self._decode, audio, sample_rate, data, abandoned)
-        finally:
-            abandoned.set()
 
     async def _channel(
         self, model: ServedModel, options: RecognitionOptions, samples: np.ndarray, places: asyncio.Semaphore
@@ -111,43 +95,3 @@ class OfflineRecognizer:
             await session.push(samples)
             await session.finish()
         return results
-
-    def _decode(self, audio: AudioFormat, sample_rate: int, data: bytes, abandoned: threading.Event) -> np.ndarray:
-        """All channels at the model's rate, (channels, n) float32."""
-        limit = int(self._config.max_audio_s * sample_rate)
-        resampler: Resampler | None = None
-        parts: list[np.ndarray] = []
-        total = 0
-        for block in _blocks(audio, data):
-            if resampler is None:
-                _check_header(audio, block)
-                resampler = Resampler(block.sample_rate, sample_rate, len(block.samples))
-            parts.append(resampler.push(block.samples))
-            total += parts[-1].size
-            if abandoned.is_set():
-                break
-            if total > limit:
-                raise BadAudio(f"audio is longer than {self._config.max_audio_s:g} s, the limit (offline.max_audio_s)")
-        if resampler is None:
-            return np.zeros((0, 0), np.float32)
-        return np.concatenate([*parts, resampler.flush()], axis=1)
-
-
-def _blocks(audio: AudioFormat, data: bytes) -> Iterator[AudioBlock]:
-    if audio.encoding.is_container:
-        yield from decode(io.BytesIO(data), audio.encoding)
-        return
-    decoder = PcmDecoder(audio.encoding, audio.channels)
-    for begin in range(0, len(data), DECODE_SLICE):
-        yield AudioBlock(decoder.push(data[begin : begin + DECODE_SLICE]), audio.sample_rate)
-    decoder.flush()
-
-
-def _check_header(audio: AudioFormat, block: AudioBlock) -> None:
-    """Refuse a container whose header contradicts the request."""
-    if audio.sample_rate not in (0, block.sample_rate):
-        raise BadRequest(f"sample_rate_hertz is {audio.sample_rate}, but the audio's header says {block.sample_rate}")
-    if len(block.samples) > MAX_CHANNELS:
-        raise BadRequest(f"the audio has {len(block.samples)} channels; allowed: 1 to {MAX_CHANNELS}")
-    if audio.channels not in (0, len(block.samples)):
-        raise BadRequest(f"audio_channel_count is {audio.channels}, but the audio's header says {len(block.samples)}")

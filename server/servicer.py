@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Executor
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
 from typing import Any
 
 import grpc
 import numpy as np
-import structlog
 
 from protos import recognizer_pb2 as pb
 from protos import recognizer_pb2_grpc as rpc
 from server import convert
-from server.errors import BadRequest, IdleStream, OutOfOrder, TooManyStreams, first_cause
+from server.calls import Calls
+from server.errors import BadRequest, IdleStream, OutOfOrder, TooManyStreams
 from server.intake import Intake, open_intake
-from server.metrics import Metrics
 from server.models import Models, ServedModel
 from server.offline import OfflineRecognizer
 from server.options import MAX_CHANNELS, RecognitionOptions
 from server.session import Session
-from server.status import ending
 from server.watchdog import IdleWatchdog
 from speech.errors import BadAudio
 from speech.results import Result, SpeechEvent
-
-log = structlog.get_logger()
 
 END: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs lack it
 
@@ -38,11 +33,11 @@ Stream = grpc.aio.ServicerContext[pb.StreamingRecognizeRequest, pb.StreamingReco
 class RecognizerServicer(rpc.RecognizerServicer):
     """Implements chorus.v1.Recognizer over the loaded models."""
 
-    def __init__(self, models: Models, offline: OfflineRecognizer, containers: Executor, metrics: Metrics) -> None:
+    def __init__(self, models: Models, offline: OfflineRecognizer, containers: Executor, calls: Calls) -> None:
         self._models = models
         self._offline = offline
         self._containers = containers
-        self._metrics = metrics
+        self._calls = calls
         self._num_containers = 0
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Any) -> pb.ListModelsResponse:
@@ -53,7 +48,7 @@ class RecognizerServicer(rpc.RecognizerServicer):
 
     async def Recognize(self, request: pb.RecognizeRequest, context: Any) -> pb.RecognizeResponse:
         """Recognise one whole piece of audio."""
-        async with self._call("Recognize", context) as facts:
+        async with self._calls.call("Recognize", context) as facts:
             config = request.config
             model = self._models.find(config.model, config.language_code)
             options = convert.recognition_options(config, model)
@@ -68,7 +63,7 @@ class RecognizerServicer(rpc.RecognizerServicer):
 
     async def StreamingRecognize(self, request_iterator: Any, context: Stream) -> None:
         """Recognise audio while it arrives."""
-        async with self._call("StreamingRecognize", context) as facts, AsyncExitStack() as stack:
+        async with self._calls.call("StreamingRecognize", context) as facts, AsyncExitStack() as stack:
             config = await self._first_message(context)
             model = self._models.find(config.config.model, config.config.language_code, streaming=True)
             options = _options(config, model)
@@ -127,29 +122,6 @@ class RecognizerServicer(rpc.RecognizerServicer):
             yield
         finally:
             self._num_containers -= 1
-
-    @asynccontextmanager
-    async def _call(self, method: str, context: Any) -> AsyncIterator[dict[str, Any]]:
-        """Every ending of a call: its status, its one log line, its numbers."""
-        facts: dict[str, Any] = {"method": method, "peer": context.peer()}
-        begin = time.monotonic()
-        code, text = grpc.StatusCode.OK, ""
-        self._metrics.call_started(method)
-        try:
-            yield facts
-        except Exception as error:
-            error = first_cause(error)
-            code, text = ending(error)
-            if code is grpc.StatusCode.INTERNAL:
-                log.error("call failed", **facts, exc_info=error)
-            await context.abort(code, text)
-        except BaseException:  # cancelled, deadline, shutdown: nobody is there to answer
-            code = grpc.StatusCode.CANCELLED
-            raise
-        finally:
-            seconds = time.monotonic() - begin
-            self._metrics.call_ended(method, code.name, seconds, facts.get("audio_s", 0.0))
-            log.info("call", **facts, status=code.name, error=text or None, seconds=round(seconds, 3))
 
 
 class StreamCall:
