@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ALLOWED = {
-    "speech": {"av", "jiwer", "msgspec", "numba", "numpy", "rapidfuzz", "soxr"},
+    "speech": {"av", "jiwer", "msgspec", "numba", "numpy", "rapidfuzz", "scipy", "soxr"},
     "batcher": {"msgspec"},
     "engines": {"msgspec", "numpy", "onnxruntime", "speech", "yaml"},
     "protos": {"google", "grpc"},
