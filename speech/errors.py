@@ -19,3 +19,7 @@ class BadOption(SpeechError):
 
 class BadTokens(SpeechError):
     """A token table is malformed; the message names the line or the missing token."""
+
+
+class BadLanguageModel(SpeechError):
+    """A language model is malformed, or does not fit the tokens it is to score; the message names line or words."""

@@ -11,7 +11,7 @@ from speech.results import Word
 
 _LINE = re.compile(r"(?:(?P<piece>.*?)[ \t]+)?(?P<id>[0-9]+)[ \t]*")
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
-_SPACE_MARK = "\N{LOWER ONE EIGHTH BLOCK}"  # SentencePiece's sign for a space
+SPACE_MARK = "\N{LOWER ONE EIGHTH BLOCK}"  # SentencePiece's sign for a space
 
 _BLANKS = ("<blk>", "<eps>", "<blank>")
 _STARTS = ("<sos/eos>", "<sos>", "<s>")
@@ -60,7 +60,7 @@ class TokenTable:
         # Byte fallback, as sherpa-onnx recognises it: all 256 bytes in a row.
         self._has_byte_pieces = self._ids.get("<0xFF>", 0) - self._ids.get("<0x00>", 0) == 255
         # What each token writes: text, or the bytes of a part of a character.
-        self._spellings = tuple(self._spell(token) for token in range(len(self.pieces)))
+        self.spellings = tuple(self._spell(token) for token in range(len(self.pieces)))
 
     @classmethod
     def from_lines(cls, lines: Iterable[str]) -> Self:
@@ -101,7 +101,7 @@ class TokenTable:
             written = data.decode(errors="replace")
         else:
             written = "".join(part for part in spellings if isinstance(part, str))
-        return _GAP.sub("", _SPACES.sub(" ", written.replace(_SPACE_MARK, " "))).strip()
+        return _GAP.sub("", _SPACES.sub(" ", written.replace(SPACE_MARK, " "))).strip()
 
     def words(
         self, ids: Sequence[int], starts: Sequence[int], ends: Sequence[int], confidences: Sequence[float]
@@ -127,13 +127,13 @@ class TokenTable:
         for index, token in enumerate(ids):
             spelling = self._spelling(token)
             if waiting is None and isinstance(spelling, str):
-                yield from ((char, index, index) for char in spelling.replace(_SPACE_MARK, " "))
+                yield from ((char, index, index) for char in spelling.replace(SPACE_MARK, " "))
                 continue
             for byte in spelling if isinstance(spelling, bytes) else spelling.encode():
                 waiting = index if waiting is None else waiting
                 written = decoder.decode(bytes([byte]))
                 if written:
-                    yield from ((char, waiting, index) for char in written.replace(_SPACE_MARK, " "))
+                    yield from ((char, waiting, index) for char in written.replace(SPACE_MARK, " "))
                     waiting = index if decoder.getstate()[0] else None
         if waiting is not None:
             yield from ((char, waiting, len(ids) - 1) for char in decoder.decode(b"", final=True))
@@ -142,9 +142,9 @@ class TokenTable:
         return next((self._ids[name] for name in names if name in self._ids), None)
 
     def _spelling(self, token: int) -> str | bytes:
-        if not 0 <= token < len(self._spellings):
-            raise BadTokens(f"token id {token} is not in the table of {len(self._spellings)} pieces")
-        return self._spellings[token]
+        if not 0 <= token < len(self.spellings):
+            raise BadTokens(f"token id {token} is not in the table of {len(self.spellings)} pieces")
+        return self.spellings[token]
 
     def _spell(self, token: int) -> str | bytes:
         piece = self.pieces[token]
@@ -154,13 +154,13 @@ class TokenTable:
         if byte is not None:
             return bytes([int(byte[1], 16)])
         if self._is_byte_level:
-            return bytes(_BYTE_ALPHABET[char] for char in piece.replace(_SPACE_MARK, " "))
+            return bytes(_BYTE_ALPHABET[char] for char in piece.replace(SPACE_MARK, " "))
         return piece
 
 
 def _is_byte_level(pieces: Sequence[str]) -> bool:
     """Whether all pieces are written in the byte alphabet, and some with its last characters."""
-    written = "".join(pieces).replace(_SPACE_MARK, "")
+    written = "".join(pieces).replace(SPACE_MARK, "")
     return written != "" and max(written) >= _BYTE_LEVEL_MARK and all(char in _BYTE_ALPHABET for char in written)
 
 

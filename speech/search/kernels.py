@@ -6,14 +6,12 @@ it part of the cache key: an edit in beam.py recompiles too.
 """
 # mypy: disable-error-code="no-untyped-def"
 
-import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 
+from speech.compiling import checksum, compile_ahead
 from speech.search.beam import beam_frame, make_scratch, read_candidates
 from speech.search.greedy import greedy_frame
 from speech.search.hypotheses import Hypotheses, best_path, give_up
@@ -158,26 +156,8 @@ def _build(stamp: int) -> tuple[Any, Any, Any]:
                     confidences[at] = min(np.exp(log_probs[node]), np.float32(1.0))
                     node = nodes[node, PARENT]
 
-    return _compile(STEP, step), _compile(CLEAR, clear), _compile(READ, read)
+    return compile_ahead(STEP, step), compile_ahead(CLEAR, clear), compile_ahead(READ, read)
 
 
-def _compile(signature: str, kernel: Callable[..., Any]) -> Any:
-    """Compile now, from the cache where there is one; where no cache folder can be written, in memory only."""
-    try:
-        return numba.njit(signature, nogil=True, error_model="numpy", cache=True)(kernel)
-    except RuntimeError as error:
-        if "cannot cache" not in str(error):
-            raise
-        return numba.njit(signature, nogil=True, error_model="numpy")(kernel)
-
-
-def _checksum() -> int:
-    """Return a number that changes with any kernel file; 0 where sources are not plain files."""
-    names = ("layout.py", "pool.py", "hypotheses.py", "greedy.py", "beam.py")
-    try:
-        return zlib.crc32(b"".join((Path(__file__).parent / name).read_bytes() for name in names))
-    except OSError:
-        return 0
-
-
-step, clear, read = _build(_checksum())
+_SOURCES = ("layout.py", "pool.py", "hypotheses.py", "greedy.py", "beam.py")
+step, clear, read = _build(checksum(Path(__file__).parent / name for name in _SOURCES))

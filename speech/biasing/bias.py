@@ -1,0 +1,95 @@
+"""What a stream's search adds to the acoustic scores: hotwords and a language model, ready for compiled searches."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speech.biasing.context_graph import ContextGraph
+from speech.biasing.fitted import FittedLm
+from speech.biasing.steps import HANDLE_SIZE, LM_STATE, MAX_GAIN, NUM_NUMBERS, NUM_STATES
+from speech.errors import BadOption
+
+MAX_LM_WEIGHT = 10.0
+MAX_LM_BONUS = 20.0
+
+_INTS = np.zeros(0, np.int32)
+_FLOATS = np.zeros(0, np.float32)
+
+
+class Bias:
+    """Hotwords and a language model with its weights. Immutable; any number of streams may share one.
+
+    A word (token, at token level) of probability p adds lm_weight * ln(p) + lm_bonus. `handle` int64 (HANDLE_SIZE,) is
+    what compiled code takes (see steps.py) and is good for as long as this object lives; `start` int32 (NUM_STATES,)
+    are the states of an empty hypothesis.
+    """
+
+    def __init__(
+        self,
+        graph: ContextGraph | None = None,
+        lm: FittedLm | None = None,
+        *,
+        lm_weight: float = 0.5,
+        lm_bonus: float = 0.0,
+    ) -> None:
+        """Raises BadOption for weights out of range."""
+        if not 0.0 <= lm_weight <= MAX_LM_WEIGHT:
+            raise BadOption(f"lm_weight is {lm_weight:g}; allowed is 0 to {MAX_LM_WEIGHT:g}")
+        if not abs(lm_bonus) <= MAX_LM_BONUS:
+            raise BadOption(f"lm_bonus is {lm_bonus:g}; allowed is -{MAX_LM_BONUS:g} to {MAX_LM_BONUS:g}")
+        self.graph = graph
+        self.lm = lm
+        self.lm_weight = lm_weight
+        self.lm_bonus = lm_bonus
+        numbers = self._numbers()
+        self.max_gain = float(numbers[MAX_GAIN])  # the most that one token can add
+        self._arrays = (*_graph_arrays(graph), *_lm_arrays(lm), numbers)
+        self.start = np.zeros(NUM_STATES, np.int32)
+        self.start[LM_STATE] = lm.lm.start_state if lm is not None else 0
+        self.handle: NDArray[np.int64] = np.zeros(HANDLE_SIZE, np.int64)
+        self.handle[0::2] = [array.ctypes.data for array in self._arrays]
+        self.handle[1::2] = [array.size for array in self._arrays]
+
+    def with_graph(self, graph: ContextGraph | None) -> Bias:
+        """Return the same with other hotwords."""
+        return Bias(graph, self.lm, lm_weight=self.lm_weight, lm_bonus=self.lm_bonus)
+
+    def _numbers(self) -> NDArray[np.float64]:
+        """See the places in steps.py. A piece may end several words, but only a freak of a table has such pieces."""
+        numbers = np.zeros(NUM_NUMBERS)
+        numbers[:3] = 0.0 if self.graph is None else self.graph.max_gain, self.lm_weight, self.lm_bonus
+        if self.lm is not None:
+            numbers[0] += max(0.0, self.lm_bonus) * _most_words(self.lm)
+            numbers[3:5] = self.lm.lm.unknown_word, self.lm.lm.end_word
+        return numbers
+
+
+def _most_words(lm: FittedLm) -> int:
+    """Return how many words one token can end."""
+    if lm.level == "token":
+        return 1
+    boundaries = np.concatenate([[0], np.cumsum(lm.chars == 0)])
+    return int(np.diff(boundaries[lm.first_char]).max(initial=0))
+
+
+def _graph_arrays(graph: ContextGraph | None) -> tuple[NDArray[np.int32] | NDArray[np.float32], ...]:
+    if graph is None:
+        return _INTS, _INTS, _INTS, _INTS, _FLOATS, _FLOATS
+    return tuple(
+        map(
+            np.ascontiguousarray,
+            (graph.token, graph.first_child, graph.fail, graph.landing, graph.total, graph.gain),
+        )
+    )
+
+
+def _lm_arrays(lm: FittedLm | None) -> tuple[NDArray[np.int32] | NDArray[np.float32], ...]:
+    if lm is None:
+        return _FLOATS, _INTS, _INTS, _INTS, _FLOATS, _INTS, *(_INTS,) * 6
+    grams = lm.lm
+    arrays = (
+        grams.backoff, grams.shorter, grams.first_arc, grams.arc_word, grams.arc_log_prob, grams.arc_next,
+        lm.token_word, lm.first_char, lm.chars, lm.word_char, lm.word_first_child, lm.word_of,
+    )  # fmt: skip
+    return tuple(map(np.ascontiguousarray, arrays))
