@@ -14,7 +14,7 @@ GROUP = "chorus.commands"
 _SUMMARIES = {
     "bench": "Load a server with streams and measure it.",
     "models": "Look into model folders.",
-    "score": "Compare transcripts with what was said.",
+    "score": "Compare results with the truth: words, speakers.",
     "serve": "Run the server.",
     "transcribe": "Turn recordings or the microphone into text.",
 }

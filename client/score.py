@@ -9,6 +9,7 @@ import click
 from client.compare import Comparison, compare, counts_text
 from client.errors import BadList
 from client.lists import read_texts
+from client.score_der import der
 from speech.scoring import ErrorCounts
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -17,7 +18,10 @@ _MAX_NAMED = 5
 
 @click.group()
 def score() -> None:
-    """Compare transcripts with what was said."""
+    """Compare results with the truth: words, speakers."""
+
+
+score.add_command(der)
 
 
 @score.command()

@@ -23,7 +23,7 @@ from server.gallery.errors import (
     UnknownSpeaker,
     WrongFingerprint,
 )
-from speech.errors import BadAudio, BadOption, BadTokens
+from speech.errors import BadAudio, BadOption, BadRttm, BadTokens
 
 INTERNAL_TEXT = "internal error; the server's log has the details"
 
@@ -49,6 +49,7 @@ CODES: dict[type[Exception], grpc.StatusCode] = {
     StaleLease: grpc.StatusCode.INTERNAL,
     EngineFailed: grpc.StatusCode.INTERNAL,
     BadModel: grpc.StatusCode.INTERNAL,
+    BadRttm: grpc.StatusCode.INVALID_ARGUMENT,
     BadTokens: grpc.StatusCode.INTERNAL,
     BadConfig: grpc.StatusCode.INTERNAL,
     StartFailed: grpc.StatusCode.INTERNAL,

@@ -23,3 +23,7 @@ class BadTokens(SpeechError):
 
 class BadLanguageModel(SpeechError):
     """A language model is malformed, or does not fit the tokens it is to score; the message names line or words."""
+
+
+class BadRttm(SpeechError):
+    """A line of an RTTM file is malformed; the message names file and line."""

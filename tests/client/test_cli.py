@@ -23,7 +23,7 @@ def points(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_help_lists_the_commands_without_loading_them() -> None:
     result = CliRunner().invoke(cli.group, ["--help"])
     assert result.exit_code == 0
-    assert "score  Compare transcripts with what was said." in result.stdout
+    assert "score  Compare results with the truth: words, speakers." in result.stdout
     assert "serve  Run the server." in result.stdout, "its module does not exist: it was not loaded"
 
 
