@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from types import FrameType
@@ -18,17 +18,24 @@ from prometheus_client import start_http_server
 
 from protos import recognizer_pb2 as pb
 from protos import recognizer_pb2_grpc as rpc
+from protos import speaker_pb2, speaker_pb2_grpc
 from server.calls import Calls
 from server.config import Config
+from server.discovery import discover
 from server.errors import StartFailed
+from server.gallery.gallery import Gallery
 from server.housekeeping import watch_integrity, watch_loop_lag
 from server.metrics import Metrics
-from server.models import Models, load_models, usable_cores
+from server.models import Models, ServedModel, load_models, usable_cores
 from server.offline import OfflineRecognizer
+from server.places import Places
 from server.servicer import RecognizerServicer
+from server.speaker.models import ServedSpeaker, SpeakerModels, load_speakers
+from server.speaker.servicer import SpeakerServicer
 from server.tls import credentials
 
 RECOGNIZER = pb.DESCRIPTOR.services_by_name["Recognizer"].full_name
+SPEAKER = speaker_pb2.DESCRIPTOR.services_by_name["Speaker"].full_name
 # Pings of idle clients are welcome every 10 s: streams may be silent for long, and gRPC's default bans such clients.
 CHANNEL_OPTIONS = (
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
@@ -42,18 +49,20 @@ log = structlog.get_logger()
 class Server:
     """A running server. Made by `start_server`, which also takes it down."""
 
-    def __init__(self, config: Config, models: Models, metrics: Metrics) -> None:
+    def __init__(self, config: Config, models: Models, speakers: SpeakerModels, metrics: Metrics) -> None:
         self.config = config
         self.models = models
+        self.speakers = speakers
         self.metrics = metrics
         self.port = 0
         self.health: Any = health.aio.HealthServicer()  # type: ignore[attr-defined]
 
     async def set_serving(self, serving: bool) -> None:
-        """Tell health checks, for the server as a whole and per service."""
-        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
-        for service in ("", RECOGNIZER):
-            await self.health.set(service, status)
+        """Tell health checks, for the server as a whole and per service; a service without models does not serve."""
+        able = {"": True, RECOGNIZER: bool(list(self.models)), SPEAKER: bool(list(self.speakers))}
+        states = health_pb2.HealthCheckResponse
+        for service, is_able in able.items():
+            await self.health.set(service, states.SERVING if serving and is_able else states.NOT_SERVING)
 
     @property
     def address(self) -> str:
@@ -74,22 +83,30 @@ async def start_server(config: Config) -> AsyncIterator[Server]:
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
         engines = stack.enter_context(ExitStack())
-        models = await loop.run_in_executor(None, load_models, config, engines)
+        models, speakers = await loop.run_in_executor(None, _load, config, engines)
         metrics = Metrics()
-        metrics.watch(models)
-        server = Server(config, models, metrics)
-        await _start_batchers(stack, models)
-        recognizer = _recognizer(stack, config, models, metrics)
+        metrics.watch(models, speakers)
+        server = Server(config, models, speakers, metrics)
+        await _start_batchers(stack, [*models, *speakers])
+        services = _services(stack, config, models, speakers, metrics)
         _start_housekeeping(stack, models, metrics)
         await _start_metrics(stack, config, metrics)
-        await _start_grpc(stack, server, recognizer)
+        await _start_grpc(stack, server, *services)
         await server.set_serving(True)
         yield server
         log.info("draining", grace_s=config.listen.grace_s)
         await server.set_serving(False)
 
 
-async def _start_batchers(stack: AsyncExitStack, models: Models) -> None:
+def _load(config: Config, stack: ExitStack) -> tuple[Models, SpeakerModels]:
+    """Load whatever the folders hold; blocks."""
+    folders = discover(config)
+    models = load_models(folders.recognisers, config, stack)
+    threads = config.engine.threads or usable_cores()
+    return models, load_speakers(folders.speakers, folders.vad, config, threads, stack)
+
+
+async def _start_batchers(stack: AsyncExitStack, models: Iterable[ServedModel | ServedSpeaker]) -> None:
     """Batchers' tasks live in one group: a bug in one ends the server loudly instead of hanging its callers."""
     group = await stack.enter_async_context(asyncio.TaskGroup())
     for model in models:
@@ -103,12 +120,21 @@ async def _start_batchers(stack: AsyncExitStack, models: Models) -> None:
             stack.push_async_callback(stop)
 
 
-def _recognizer(stack: AsyncExitStack, config: Config, models: Models, metrics: Metrics) -> RecognizerServicer:
+def _services(
+    stack: AsyncExitStack, config: Config, models: Models, speakers: SpeakerModels, metrics: Metrics
+) -> tuple[RecognizerServicer, SpeakerServicer]:
     decoding = stack.enter_context(ThreadPoolExecutor(usable_cores(), thread_name_prefix="decode"))
-    containers = stack.enter_context(
-        ThreadPoolExecutor(config.streaming.max_container_streams, thread_name_prefix="container")
+    limit = config.streaming.max_container_streams
+    containers = stack.enter_context(ThreadPoolExecutor(limit, thread_name_prefix="container"))
+    places = Places(limit, "container streams", "streaming.max_container_streams")
+    gallery = Gallery(config.speaker.gallery)
+    stack.callback(gallery.close)
+    calls, idle_timeout_s = Calls(metrics), config.streaming.idle_timeout_s
+    offline = OfflineRecognizer(config.offline, decoding)
+    return (
+        RecognizerServicer(models, offline, calls, containers, places, idle_timeout_s),
+        SpeakerServicer(speakers, gallery, calls, decoding, containers, places, idle_timeout_s),
     )
-    return RecognizerServicer(models, OfflineRecognizer(config.offline, decoding), containers, Calls(metrics))
 
 
 def _start_housekeeping(stack: AsyncExitStack, models: Models, metrics: Metrics) -> None:
@@ -128,14 +154,17 @@ async def _start_metrics(stack: AsyncExitStack, config: Config, metrics: Metrics
     stack.callback(http.shutdown)
 
 
-async def _start_grpc(stack: AsyncExitStack, server: Server, recognizer: RecognizerServicer) -> None:
+async def _start_grpc(
+    stack: AsyncExitStack, server: Server, recognizer: RecognizerServicer, speaker: SpeakerServicer
+) -> None:
     config = server.config.listen
     size = config.max_message_mb << 20
     sizes = (("grpc.max_receive_message_length", size), ("grpc.max_send_message_length", size))
     wire = grpc.aio.server(options=(*CHANNEL_OPTIONS, *sizes))
     rpc.add_RecognizerServicer_to_server(recognizer, wire)  # type: ignore[no-untyped-call]
+    speaker_pb2_grpc.add_SpeakerServicer_to_server(speaker, wire)  # type: ignore[no-untyped-call]
     health_pb2_grpc.add_HealthServicer_to_server(server.health, wire)
-    reflection.enable_server_reflection((RECOGNIZER, health.SERVICE_NAME, reflection.SERVICE_NAME), wire)
+    reflection.enable_server_reflection((RECOGNIZER, SPEAKER, health.SERVICE_NAME, reflection.SERVICE_NAME), wire)
     server.port = _listen(wire, config.host, config.port, credentials(config))
     await wire.start()
     stack.push_async_callback(wire.stop, config.grace_s)

@@ -75,7 +75,7 @@ def serve(
     from server.app import serve as run
 
     def ready(server: Server) -> None:
-        names = ", ".join(model.name for model in server.models)
+        names = ", ".join(model.name for model in (*server.models, *server.speakers))
         print(f"chorus ready on {server.address} (models: {names})", flush=True)
 
     asyncio.run(run(config, ready))

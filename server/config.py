@@ -9,7 +9,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -91,6 +91,33 @@ class RescoringConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     max_queue_size: Count = 4096
 
 
+class SpeakerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Speaker embedding, verification and the gallery."""
+
+    # Speaker model for requests that name none; None takes the only one, or the first by name.
+    default_model: str | None = None
+    # Embeddings computed at once, each on one thread; 0 takes as many as engine.threads.
+    workers: Annotated[int, Meta(ge=0, le=256)] = 0
+    # Requests in one run of the graph. On processors more than one only adds delay (docs/benchmarks.md).
+    max_batch_size: Count = 1
+    preferred_batch_sizes: tuple[Count, ...] = ()
+    max_queue_delay_ms: Milliseconds = 0.0
+    max_queue_size: Count = 256
+    # "exact": only equal lengths share a run. "fill": shorter ones are repeated up to the longest, which moves their
+    # vectors a little (cosine 0.99 at half as long again).
+    batching: Literal["exact", "fill"] = "exact"
+    # With "fill": the largest share of repeated audio in anybody's input.
+    max_fill: Annotated[float, Meta(ge=0, le=0.5)] = 0.2
+    # Upper bounds of the length buckets that batches are formed from.
+    bucket_seconds: tuple[Seconds, ...] = (1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+    # Longer audio is cut into pieces whose vectors are averaged.
+    window_s: Annotated[float, Meta(ge=3, le=300)] = 30.0
+    # Longest audio of one message, all channels added up. EmbedStream and DiarizeStream take any length.
+    max_audio_s: Seconds = 4 * 3600.0
+    # Enrolled speakers: a file, ":memory:", "" for none; None is gallery.sqlite in the user's data folder.
+    gallery: str | None = None
+
+
 class MetricsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Prometheus numbers over HTTP."""
 
@@ -118,6 +145,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     streaming: StreamingConfig = StreamingConfig()
     offline: OfflineConfig = OfflineConfig()
     rescoring: RescoringConfig = RescoringConfig()
+    speaker: SpeakerConfig = SpeakerConfig()
     metrics: MetricsConfig = MetricsConfig()
     log: LogConfig = LogConfig()
 

@@ -31,6 +31,10 @@ class IdleStream(ServerError):
     """The client sent nothing for longer than the idle timeout."""
 
 
+class NoVoiceActivity(ServerError):
+    """Silence is to be found, and this server has no model for it."""
+
+
 class StartFailed(ServerError):
     """The server cannot start: a port is taken, a model folder is bad."""
 

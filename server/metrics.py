@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from batcher.stats import BatcherStats, Distribution
 from server.models import ServedModel
+from server.speaker.models import ServedSpeaker
 
 LAG_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
 COUNTERS = ("submitted", "rejected", "done", "failed", "cancelled", "timed_out")
@@ -26,7 +27,7 @@ class Metrics:
         self._running = Gauge("chorus_calls_running", "Calls under way", ["method"], registry=self.registry)
         self._calls = Counter("chorus_calls", "Calls ended", ["method", "status"], registry=self.registry)
         self._seconds = Histogram("chorus_call_seconds", "Length of calls", ["method"], registry=self.registry)
-        self._audio = Counter("chorus_audio_seconds", "Audio recognised", ["method"], registry=self.registry)
+        self._audio = Counter("chorus_audio_seconds", "Audio worked on", ["method"], registry=self.registry)
         self.loop_lag = Histogram(
             "chorus_event_loop_lag_seconds", "Lateness of a timer on the event loop", buckets=LAG_BUCKETS,
             registry=self.registry,
@@ -43,16 +44,17 @@ class Metrics:
         self._seconds.labels(method).observe(seconds)
         self._audio.labels(method).inc(audio_s)
 
-    def watch(self, models: Iterable[ServedModel]) -> None:
-        """Export the batchers and slots of `models` from now on."""
-        self.registry.register(_ModelCollector(list(models)))
+    def watch(self, models: Iterable[ServedModel], speakers: Iterable[ServedSpeaker] = ()) -> None:
+        """Export the batchers of all, and the slots of recognisers, from now on."""
+        self.registry.register(_ModelCollector(list(models), list(speakers)))
 
 
 class _ModelCollector(Collector):
     """Reads batcher statistics at scrape time."""
 
-    def __init__(self, models: list[ServedModel]) -> None:
+    def __init__(self, models: list[ServedModel], speakers: list[ServedSpeaker]) -> None:
         self._models = models
+        self._speakers = speakers
 
     def collect(self) -> Iterator[Metric]:
         slots = GaugeMetricFamily("chorus_slots", "Stream slots by state", labels=["model", "state"])
@@ -61,7 +63,8 @@ class _ModelCollector(Collector):
             for state, count in (("free", pool.num_free), ("leased", pool.num_leased), ("draining", pool.num_draining)):
                 slots.add_metric([model.name, state], count)
         yield slots
-        stats = [(model.name, name, batcher.stats) for model in self._models for name, batcher in model.batchers()]
+        served: list[ServedModel | ServedSpeaker] = [*self._models, *self._speakers]
+        stats = [(model.name, name, batcher.stats) for model in served for name, batcher in model.batchers()]
         for counter in COUNTERS:
             family = CounterMetricFamily(
                 f"chorus_batch_items_{counter}", f"Items {counter}", labels=["model", "batcher"]

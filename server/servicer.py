@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, suppress
 from typing import Any
 
 import grpc
@@ -15,11 +15,12 @@ from protos import recognizer_pb2 as pb
 from protos import recognizer_pb2_grpc as rpc
 from server import convert
 from server.calls import Calls
-from server.errors import BadRequest, IdleStream, OutOfOrder, TooManyStreams
+from server.errors import BadRequest, IdleStream, OutOfOrder
 from server.intake import Intake, open_intake
 from server.models import Models, ServedModel
 from server.offline import OfflineRecognizer
 from server.options import MAX_CHANNELS, RecognitionOptions
+from server.places import Places
 from server.session import Session
 from server.watchdog import IdleWatchdog
 from speech.errors import BadAudio
@@ -33,12 +34,22 @@ Stream = grpc.aio.ServicerContext[pb.StreamingRecognizeRequest, pb.StreamingReco
 class RecognizerServicer(rpc.RecognizerServicer):
     """Implements chorus.v1.Recognizer over the loaded models."""
 
-    def __init__(self, models: Models, offline: OfflineRecognizer, containers: Executor, calls: Calls) -> None:
+    def __init__(
+        self,
+        models: Models,
+        offline: OfflineRecognizer,
+        calls: Calls,
+        containers: Executor,
+        places: Places,
+        idle_timeout_s: float,
+    ) -> None:
+        """`containers` decodes streams of container formats: a thread and a place each."""
         self._models = models
         self._offline = offline
         self._containers = containers
         self._calls = calls
-        self._num_containers = 0
+        self._places = places
+        self._idle_timeout_s = idle_timeout_s
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Any) -> pb.ListModelsResponse:
         """Describe every model."""
@@ -68,14 +79,14 @@ class RecognizerServicer(rpc.RecognizerServicer):
             model = self._models.find(config.config.model, config.config.language_code, streaming=True)
             options = _options(config, model)
             if options.audio.encoding.is_container:
-                stack.enter_context(self._container_place(model.config.streaming.max_container_streams))
+                stack.enter_context(self._places.taken())
             call = StreamCall(model, options, context.write, self._containers)
             stack.push_async_callback(call.close, facts)
             call.open()  # after the line above, so that a channel without a slot gives back those before it
-            await self._run(call, config, context, model.config.streaming.idle_timeout_s)
+            await self._run(call, config, context, self._idle_timeout_s)
 
     async def _first_message(self, context: Stream) -> pb.StreamingRecognitionConfig:
-        timeout_s = self._models.default.config.streaming.idle_timeout_s
+        timeout_s = self._idle_timeout_s
         first = await IdleWatchdog(timeout_s).wait(context.read())
         if first is None:
             raise IdleStream(f"no streaming_config for {timeout_s:g} s (streaming.idle_timeout_s)")
@@ -109,19 +120,6 @@ class RecognizerServicer(rpc.RecognizerServicer):
                 case _:
                     raise OutOfOrder("a message carries neither streaming_config nor audio_content")
         await call.finish()
-
-    @contextmanager
-    def _container_place(self, limit: int) -> Iterator[None]:
-        """Count container streams: each holds a decoder thread."""
-        if self._num_containers >= limit:
-            raise TooManyStreams(
-                f"all {limit} places for container streams are taken (streaming.max_container_streams)"
-            )
-        self._num_containers += 1
-        try:
-            yield
-        finally:
-            self._num_containers -= 1
 
 
 class StreamCall:

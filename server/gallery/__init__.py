@@ -1,1 +1,1 @@
-"""Enrolled speakers on disk: an SQLite file, many writers, one fingerprint per gallery (ADR of the gallery)."""
+"""Enrolled speakers on disk: an SQLite file, many writers, one fingerprint per gallery (ADR 0010)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from speech.verification.quality import MAX_SNR_DB, SILENCE_DB, Level, judge
+from speech.verification.quality import MAX_SNR_DB, SILENCE_DB, Level, QualityMeter, judge
 
 RATE = 16000
 
@@ -46,3 +46,13 @@ def test_extremes_stay_finite() -> None:
     gated = np.concatenate([np.zeros(RATE, np.float32), np.ones(RATE, np.float32)])
     loud = judge(gated, RATE)
     assert (loud.snr_db, loud.clipped_share) == (MAX_SNR_DB, 0.5)
+
+
+def test_audio_in_packets_is_judged_as_audio_at_once() -> None:
+    audio = speech(4)
+    meter = QualityMeter(RATE)
+    for begin in range(0, len(audio), 777):
+        meter.push(audio[begin : begin + 777])
+    whole, parts = judge(audio, RATE), meter.result()
+    assert (whole.level, whole.snr_db, whole.clipped_share) == (parts.level, parts.snr_db, parts.clipped_share)
+    assert whole.level_db == pytest.approx(parts.level_db)

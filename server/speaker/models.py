@@ -1,0 +1,139 @@
+"""The speaker models a server has, each at work: its engine, its batcher and threads, and the voice activity model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from batcher.dynamic import DynamicBatcher
+from engines.errors import BadModel
+from engines.ort import OrtOptions
+from engines.speaker.describe import inspect_speaker
+from engines.speaker.description import SpeakerDescription
+from engines.speaker.engine import Embedder, open_speaker
+from engines.vad.interface import VoiceActivity
+from engines.vad.silero import SileroVad
+from server.config import Config, SpeakerConfig
+from server.errors import StartFailed, UnknownModel
+from server.gallery.store import Space
+from server.speaker.batching import PieceBatcher
+
+WARM_UP_FRAMES = (98, 148, 198, 298)  # 1, 1.5, 2 and 3 s: the lengths that queries and diarization ask for
+
+log = structlog.get_logger()
+
+
+class ServedSpeaker:
+    """One speaker model at work. `engine` may be called on any thread; `embed` goes through the batcher."""
+
+    def __init__(
+        self,
+        engine: Embedder,
+        config: SpeakerConfig,
+        workers: ThreadPoolExecutor,
+        num_workers: int,
+        *,
+        description: SpeakerDescription | None = None,
+        vad: VoiceActivity | None = None,
+    ) -> None:
+        self.engine = engine
+        self.config = config
+        self.family = "" if description is None else description.family
+        self.vad = vad if vad is not None and vad.sample_rate == engine.sample_rate else None
+        fixed = None if description is None else description.fixed_frames
+        # The longest piece of audio that becomes one vector.
+        self.window_s = config.window_s if fixed is None else _samples(engine, fixed) / engine.sample_rate
+        self.pieces = PieceBatcher(engine, config, workers, num_workers, fixed)
+
+    @property
+    def name(self) -> str:
+        return self.engine.name
+
+    @property
+    def sample_rate(self) -> int:
+        return self.engine.sample_rate
+
+    @property
+    def space(self) -> Space:
+        """What this model's vectors are comparable with."""
+        return Space(self.engine.fingerprint, self.engine.name, self.engine.dimension)
+
+    def batchers(self) -> Iterator[tuple[str, DynamicBatcher[Any, Any]]]:
+        """Every batcher with its name."""
+        yield "embedding", self.pieces.batcher
+
+
+class SpeakerModels:
+    """All speaker models of the server; may be none."""
+
+    def __init__(self, models: Sequence[ServedSpeaker], default: str | None = None) -> None:
+        self._by_name = {model.name: model for model in models}
+        if default is not None and default not in self._by_name:
+            known = ", ".join(self._by_name) or "none"
+            raise StartFailed(f"speaker.default_model {default!r} is not among the speaker models: {known}")
+        self._default = default or next(iter(self._by_name), None)
+
+    def __iter__(self) -> Iterator[ServedSpeaker]:
+        return iter(self._by_name.values())
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def is_default(self, model: ServedSpeaker) -> bool:
+        """Whether requests that name no model get this one."""
+        return model.name == self._default
+
+    def find(self, name: str) -> ServedSpeaker:
+        """Return the model named, or the default. Raises UnknownModel naming what there is."""
+        wanted = name or self._default
+        if wanted is None:
+            raise UnknownModel("this server has no speaker model; `chorus models pull campplus` fetches one")
+        if wanted not in self._by_name:
+            raise UnknownModel(
+                f"speaker model {name!r} is unknown; speaker models: {', '.join(self._by_name) or 'none'}"
+            )
+        return self._by_name[wanted]
+
+
+def load_speakers(
+    folders: Iterable[Path], vad_folder: Path | None, config: Config, threads: int, stack: ExitStack
+) -> SpeakerModels:
+    """Load and warm up the speaker models in `folders`; blocks. Raises BadModel, StartFailed.
+
+    Every model runs on `speaker.workers` threads (or `threads`), one thread inside a graph: on processors several small
+    runs side by side beat one large batch.
+    """
+    descriptions = [inspect_speaker(folder) for folder in folders]
+    if not descriptions:
+        return SpeakerModels([], config.speaker.default_model)
+    vad = None if vad_folder is None else SileroVad(vad_folder)
+    num_workers = config.speaker.workers or threads
+    served: list[ServedSpeaker] = []
+    for description in descriptions:
+        if any(model.name == description.name for model in served):
+            raise BadModel(
+                f"{description.folder}: a second speaker model named {description.name!r}; rename one of them"
+            )
+        served.append(_served(description, vad, config.speaker, num_workers, stack))
+        log.info("speaker model loaded", model=description.name, folder=str(description.folder), vad=vad is not None)
+    return SpeakerModels(served, config.speaker.default_model)
+
+
+def _served(
+    description: SpeakerDescription, vad: VoiceActivity | None, config: SpeakerConfig, workers: int, stack: ExitStack
+) -> ServedSpeaker:
+    engine = open_speaker(description, OrtOptions(intra_threads=1), max_batch=config.max_batch_size)
+    fixed = description.fixed_frames
+    engine.warm_up([fixed] if fixed else WARM_UP_FRAMES)
+    threads = stack.enter_context(ThreadPoolExecutor(workers, thread_name_prefix=f"{description.name}-embedding"))
+    return ServedSpeaker(engine, config, threads, workers, description=description, vad=vad)
+
+
+def _samples(engine: Embedder, frames: int) -> int:
+    """The samples that give `frames` feature frames."""
+    return engine.front_end.config.num_samples(frames)
