@@ -11,3 +11,11 @@ class BadModel(EngineError):
 
 class EngineFailed(EngineError):
     """A graph failed while it ran; the message names the graph and what the runtime said."""
+
+
+class PullFailed(EngineError):
+    """A model could not be fetched; the message says what was tried and what can be done."""
+
+
+class UnknownName(EngineError):
+    """No model of this name can be fetched."""

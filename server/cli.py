@@ -11,6 +11,7 @@ from typing import Any, ParamSpec
 import click
 
 from server.errors import ServerError, first_cause
+from server.pull_cli import list_models, pull
 
 P = ParamSpec("P")
 
@@ -83,7 +84,11 @@ def serve(
 
 @click.group()
 def models() -> None:
-    """Look at model folders."""
+    """Look at model folders; fetch models by name."""
+
+
+models.add_command(pull)
+models.add_command(list_models)
 
 
 @models.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 
 from batcher.errors import BatcherClosed, BatchFailed, Overloaded, QueueTimeout, SlotsExhausted, StaleLease
-from engines.errors import BadModel, EngineFailed
+from engines.errors import BadModel, EngineFailed, PullFailed, UnknownName
 from server.errors import (
     BadConfig,
     BadRequest,
@@ -34,6 +34,7 @@ CODES: dict[type[Exception], grpc.StatusCode] = {
     BadRequest: grpc.StatusCode.INVALID_ARGUMENT,
     OutOfOrder: grpc.StatusCode.FAILED_PRECONDITION,
     UnknownModel: grpc.StatusCode.NOT_FOUND,
+    UnknownName: grpc.StatusCode.NOT_FOUND,
     UnknownSpeaker: grpc.StatusCode.NOT_FOUND,
     WrongFingerprint: grpc.StatusCode.FAILED_PRECONDITION,
     InconsistentVoices: grpc.StatusCode.FAILED_PRECONDITION,
@@ -50,6 +51,7 @@ CODES: dict[type[Exception], grpc.StatusCode] = {
     BatchFailed: grpc.StatusCode.INTERNAL,
     StaleLease: grpc.StatusCode.INTERNAL,
     EngineFailed: grpc.StatusCode.INTERNAL,
+    PullFailed: grpc.StatusCode.INTERNAL,
     BadModel: grpc.StatusCode.INTERNAL,
     BadRttm: grpc.StatusCode.INVALID_ARGUMENT,
     BadTokens: grpc.StatusCode.INTERNAL,

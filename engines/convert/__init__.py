@@ -1,0 +1,1 @@
+"""From published weights to ONNX graphs, once per model and machine: the only modules that import `onnx`."""
