@@ -103,7 +103,7 @@ def _load(config: Config, stack: ExitStack) -> tuple[Models, SpeakerModels]:
     folders = discover(config)
     models = load_models(folders.recognisers, config, stack)
     threads = config.engine.threads or usable_cores()
-    return models, load_speakers(folders.speakers, folders.vad, config, threads, stack)
+    return models, load_speakers(folders, config, threads, stack)
 
 
 async def _start_batchers(stack: AsyncExitStack, models: Iterable[ServedModel | ServedSpeaker]) -> None:
@@ -124,6 +124,8 @@ def _services(
     stack: AsyncExitStack, config: Config, models: Models, speakers: SpeakerModels, metrics: Metrics
 ) -> tuple[RecognizerServicer, SpeakerServicer]:
     decoding = stack.enter_context(ThreadPoolExecutor(usable_cores(), thread_name_prefix="decode"))
+    # Their own threads: a long clustering must not keep other calls from decoding.
+    diarizing = stack.enter_context(ThreadPoolExecutor(usable_cores(), thread_name_prefix="diarize"))
     limit = config.streaming.max_container_streams
     containers = stack.enter_context(ThreadPoolExecutor(limit, thread_name_prefix="container"))
     places = Places(limit, "container streams", "streaming.max_container_streams")
@@ -133,7 +135,7 @@ def _services(
     offline = OfflineRecognizer(config.offline, decoding)
     return (
         RecognizerServicer(models, offline, calls, containers, places, idle_timeout_s),
-        SpeakerServicer(speakers, gallery, calls, decoding, containers, places, idle_timeout_s),
+        SpeakerServicer(speakers, gallery, calls, decoding, diarizing, containers, places, idle_timeout_s),
     )
 
 

@@ -35,6 +35,10 @@ class NoVoiceActivity(ServerError):
     """Silence is to be found, and this server has no model for it."""
 
 
+class NoSegmentation(ServerError):
+    """Overlapping speech is to be found, and this server has no model for it."""
+
+
 class StartFailed(ServerError):
     """The server cannot start: a port is taken, a model folder is bad."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -13,12 +13,15 @@ import structlog
 from batcher.dynamic import DynamicBatcher
 from engines.errors import BadModel
 from engines.ort import OrtOptions
+from engines.segmentation.interface import Segmentation
+from engines.segmentation.pyannote import PyannoteSegmentation
 from engines.speaker.describe import inspect_speaker
 from engines.speaker.description import SpeakerDescription
 from engines.speaker.engine import Embedder, open_speaker
 from engines.vad.interface import VoiceActivity
 from engines.vad.silero import SileroVad
 from server.config import Config, SpeakerConfig
+from server.discovery import Folders
 from server.errors import StartFailed, UnknownModel
 from server.gallery.store import Space
 from server.speaker.batching import PieceBatcher
@@ -26,6 +29,18 @@ from server.speaker.batching import PieceBatcher
 WARM_UP_FRAMES = (98, 148, 198, 298)  # 1, 1.5, 2 and 3 s: the lengths that queries and diarization ask for
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Helpers:
+    """The models that all speaker models share, where there are any."""
+
+    vad: VoiceActivity | None
+    segmentation: Segmentation | None
+
+    def named(self) -> dict[str, bool]:
+        """What there is, for the log."""
+        return {"vad": self.vad is not None, "segmentation": self.segmentation is not None}
 
 
 class ServedSpeaker:
@@ -40,11 +55,13 @@ class ServedSpeaker:
         *,
         description: SpeakerDescription | None = None,
         vad: VoiceActivity | None = None,
+        segmentation: Segmentation | None = None,
     ) -> None:
         self.engine = engine
         self.config = config
         self.family = "" if description is None else description.family
         self.vad = vad if vad is not None and vad.sample_rate == engine.sample_rate else None
+        self.segmentation = segmentation if self.vad is not None else None
         fixed = None if description is None else description.fixed_frames
         # The longest piece of audio that becomes one vector.
         self.window_s = config.window_s if fixed is None else _samples(engine, fixed) / engine.sample_rate
@@ -100,18 +117,21 @@ class SpeakerModels:
         return self._by_name[wanted]
 
 
-def load_speakers(
-    folders: Iterable[Path], vad_folder: Path | None, config: Config, threads: int, stack: ExitStack
-) -> SpeakerModels:
-    """Load and warm up the speaker models in `folders`; blocks. Raises BadModel, StartFailed.
+def load_speakers(folders: Folders, config: Config, threads: int, stack: ExitStack) -> SpeakerModels:
+    """Load and warm up the speaker models of `folders`, and those that serve all of them; blocks.
+
+    Raises BadModel, StartFailed.
 
     Every model runs on `speaker.workers` threads (or `threads`), one thread inside a graph: on processors several small
     runs side by side beat one large batch.
     """
-    descriptions = [inspect_speaker(folder) for folder in folders]
+    descriptions = [inspect_speaker(folder) for folder in folders.speakers]
     if not descriptions:
         return SpeakerModels([], config.speaker.default_model)
-    vad = None if vad_folder is None else SileroVad(vad_folder)
+    helpers = Helpers(
+        vad=None if folders.vad is None else SileroVad(folders.vad),
+        segmentation=None if folders.segmentation is None else PyannoteSegmentation(folders.segmentation),
+    )
     num_workers = config.speaker.workers or threads
     served: list[ServedSpeaker] = []
     for description in descriptions:
@@ -119,19 +139,21 @@ def load_speakers(
             raise BadModel(
                 f"{description.folder}: a second speaker model named {description.name!r}; rename one of them"
             )
-        served.append(_served(description, vad, config.speaker, num_workers, stack))
-        log.info("speaker model loaded", model=description.name, folder=str(description.folder), vad=vad is not None)
+        served.append(_served(description, helpers, config.speaker, num_workers, stack))
+        log.info("speaker model loaded", model=description.name, folder=str(description.folder), **helpers.named())
     return SpeakerModels(served, config.speaker.default_model)
 
 
 def _served(
-    description: SpeakerDescription, vad: VoiceActivity | None, config: SpeakerConfig, workers: int, stack: ExitStack
+    description: SpeakerDescription, helpers: Helpers, config: SpeakerConfig, workers: int, stack: ExitStack
 ) -> ServedSpeaker:
     engine = open_speaker(description, OrtOptions(intra_threads=1), max_batch=config.max_batch_size)
     fixed = description.fixed_frames
     engine.warm_up([fixed] if fixed else WARM_UP_FRAMES)
     threads = stack.enter_context(ThreadPoolExecutor(workers, thread_name_prefix=f"{description.name}-embedding"))
-    return ServedSpeaker(engine, config, threads, workers, description=description, vad=vad)
+    return ServedSpeaker(
+        engine, config, threads, workers, description=description, vad=helpers.vad, segmentation=helpers.segmentation
+    )
 
 
 def _samples(engine: Embedder, frames: int) -> int:

@@ -78,4 +78,5 @@ def model_info(model: ServedSpeaker, is_default: bool) -> pb.SpeakerModelInfo:
         threshold=engine.threshold,
         min_audio_ms=-(-engine.min_samples * 1000 // engine.sample_rate),
         has_vad=model.vad is not None,
+        has_overlap=model.segmentation is not None,
     )

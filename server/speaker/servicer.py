@@ -9,33 +9,31 @@ from concurrent.futures import Executor
 from contextlib import AsyncExitStack, aclosing
 from typing import Any, TypeVar
 
-import grpc
 import numpy as np
 
 from protos import speaker_pb2 as pb
 from protos import speaker_pb2_grpc as rpc
 from server.calls import Calls
-from server.errors import BadRequest, IdleStream, OutOfOrder
+from server.errors import BadRequest
 from server.gallery.gallery import Gallery
 from server.gallery.search import closest
 from server.gallery.store import GalleryStore, StoredVoice
 from server.intake import open_intake
 from server.places import Places
 from server.speaker import convert, replies
+from server.speaker.diarize import DiarizeMethods
 from server.speaker.embedding import VoiceEmbedding, embed_audio
 from server.speaker.models import ServedSpeaker, SpeakerModels
 from server.speaker.options import SpeakerKey, VoiceAudio
+from server.speaker.requests import AudioRequests
 from server.speaker.voices import ResolvedVoice, Voices
-from server.watchdog import IdleWatchdog
 from speech.verification.cohort import normalise
 from speech.verification.vectors import cosine, unit
-
-END: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs lack it
 
 T = TypeVar("T")
 
 
-class SpeakerServicer(rpc.SpeakerServicer):
+class SpeakerServicer(DiarizeMethods, rpc.SpeakerServicer):
     """Implements chorus.v1.Speaker over the loaded speaker models."""
 
     def __init__(
@@ -44,16 +42,21 @@ class SpeakerServicer(rpc.SpeakerServicer):
         gallery: Gallery,
         calls: Calls,
         decoding: Executor,
+        diarizing: Executor,
         containers: Executor,
         places: Places,
         idle_timeout_s: float,
     ) -> None:
-        """`decoding` decodes whole messages, `containers` streams of container formats, one thread and place each."""
+        """`decoding` decodes whole messages, `containers` streams of container formats, one thread and place each.
+
+        `diarizing` finds speech, segments and clusters.
+        """
         self._models = models
         self._gallery = gallery
         self._voices = Voices(gallery, decoding)
         self._calls = calls
         self._decoding = decoding
+        self._diarizing = diarizing
         self._containers = containers
         self._places = places
         self._idle_timeout_s = idle_timeout_s
@@ -82,7 +85,8 @@ class SpeakerServicer(rpc.SpeakerServicer):
     async def EmbedStream(self, request_iterator: Any, context: Any) -> pb.EmbedResponse:
         """Turn streamed audio into a vector."""
         async with self._calls.call("EmbedStream", context) as facts, AsyncExitStack() as stack:
-            config = await self._first_config(context)
+            requests = AudioRequests(context, self._idle_timeout_s)
+            config: pb.EmbedStreamConfig = await requests.config()
             model = self._models.find(config.config.model)
             audio = convert.audio_options(config.config)
             if audio.audio.encoding.is_container:
@@ -92,7 +96,7 @@ class SpeakerServicer(rpc.SpeakerServicer):
             options = convert.embed_options(config.options)
             embedding = VoiceEmbedding(model, audio, options, self._decoding)
             await stack.enter_async_context(embedding)
-            while (data := await self._next_audio(context)) is not None:
+            while (data := await requests.audio()) is not None:
                 async with aclosing(intake.push(data)) as pieces:
                     async for samples in pieces:
                         await embedding.push(samples)
@@ -103,31 +107,6 @@ class SpeakerServicer(rpc.SpeakerServicer):
             facts.update(model=model.name, audio_s=round(result.audio_s, 3))
             return replies.embedded(model, result)
         raise AssertionError("unreachable: the call ended with an error")
-
-    async def _first_config(self, context: Any) -> pb.EmbedStreamConfig:
-        request = await self._read(context)
-        if request is END:
-            raise OutOfOrder("the call ended without a config message")
-        if request.WhichOneof("streaming_request") != "config":
-            raise OutOfOrder("the first message must carry config, not audio_content")
-        config: pb.EmbedStreamConfig = request.config
-        return config
-
-    async def _next_audio(self, context: Any) -> bytes | None:
-        """The next packet, None at the end."""
-        request = await self._read(context)
-        if request is END:
-            return None
-        if request.WhichOneof("streaming_request") != "audio_content":
-            raise OutOfOrder("a message after the first carries no audio_content")
-        data: bytes = request.audio_content
-        return data
-
-    async def _read(self, context: Any) -> Any:
-        request = await IdleWatchdog(self._idle_timeout_s).wait(context.read())
-        if request is None:
-            raise IdleStream(f"no message for {self._idle_timeout_s:g} s (streaming.idle_timeout_s)")
-        return request
 
     # --- decisions
 

@@ -96,7 +96,8 @@ def _edges(reference: Spans, hypothesis: Spans, collar_s: float) -> Seconds:
     truth = np.array([time for spans in reference.values() for span in spans for time in span])
     claims = [time for spans in hypothesis.values() for span in spans for time in span]
     edges = np.unique(np.concatenate([truth, truth - collar_s, truth + collar_s, np.array(claims, np.float64)]))
-    return edges[(edges >= truth.min()) & (edges <= truth.max())]
+    inside: Seconds = edges[(edges >= truth.min()) & (edges <= truth.max())]
+    return inside
 
 
 def _active(spans: Spans, edges: Seconds) -> Flags:

@@ -108,6 +108,9 @@ class OverlapOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """How the segmentation model's posteriors are used, where there is such a model."""
 
     is_on: bool = False
+    # The clustering's speakers stand, and the segmentation adds who else talks; else it draws all speakers anew, which
+    # loses much where it takes two voices for one.
+    only_adds: bool = False
     step_s: Annotated[float, Meta(gt=0.0, le=10.0)] = 2.5
 
 
@@ -147,9 +150,9 @@ THREE_D_SPEAKER = DiarizationOptions(
 )
 CHORUS = DiarizationOptions(
     vad=VadOptions(threshold=0.36),
-    clustering=ClusteringOptions(merge_cosine=0.8),
+    clustering=ClusteringOptions(agglomerate_below=20, merge_cosine=0.8),
     turns=TurnOptions(merge_gap_s=0.5, resegments=True),
-    overlap=OverlapOptions(is_on=True),
+    overlap=OverlapOptions(is_on=True, only_adds=True),
 )
 PRESETS: dict[str, DiarizationOptions] = {"chorus": CHORUS, "wespeaker": WESPEAKER, "3d-speaker": THREE_D_SPEAKER}
 

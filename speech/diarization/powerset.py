@@ -54,13 +54,19 @@ def step_frames(options: OverlapOptions) -> int:
 
 
 def overlapped_turns(
-    turns: Sequence[Turn], windows: Sequence[LocalTracks], num_samples: int, check: Check = no_check
+    turns: Sequence[Turn],
+    windows: Sequence[LocalTracks],
+    num_samples: int,
+    *,
+    only_adds: bool = False,
+    check: Check = no_check,
 ) -> list[Turn]:
     """Draw the turns of a clustering anew on the segmentation's frames, with several speakers at a time.
 
-    Every window's local speakers are matched to the clustering's by the time they share; in each frame as many
-    speakers talk as the windows say on average, the best supported ones. Where no window hears anybody the
-    clustering stands. `check` may raise.
+    Every window's local speakers are matched to the clustering's by the time they share. In each frame as many
+    speakers talk as the windows say on average, the best supported ones; where no window hears anybody the clustering
+    stands. With `only_adds` it stands everywhere, and only frames of two speakers or more get the others. `check` may
+    raise.
     """
     if not turns or not windows:
         return list(turns)
@@ -74,12 +80,14 @@ def overlapped_turns(
         rows = slice(window.first_frame, window.first_frame + len(flags))
         talking[rows] += flags.sum(axis=1)
         heard[rows] += 1.0
-        for local, speaker in _matched(flags, known[rows]):
-            scores[rows, speaker] += flags[:, local]
+        scores[rows] += flags @ (_shares(flags, known[rows]) if only_adds else _matches(flags, known[rows]))
     counts = np.rint(talking / np.maximum(heard, 1.0)).astype(np.int64)
-    active = _strongest(scores, counts)
-    silent = ~active.any(axis=1)
-    active[silent] = known[silent]
+    if only_adds:
+        active = known | _strongest(np.where(known, 0.0, scores), np.maximum(counts - 1, 0))
+    else:
+        active = _strongest(scores, counts)
+        silent = ~active.any(axis=1)
+        active[silent] = known[silent]
     return _turns(active, turns, num_samples)
 
 
@@ -108,14 +116,23 @@ def _drawn(turns: Sequence[Turn], num_frames: int) -> Flags:
     return flags
 
 
-def _matched(local: Flags, known: Flags) -> list[tuple[int, int]]:
-    """Pairs (local speaker, known speaker) that share most frames in all; pairs that share none are left out."""
+def _matches(local: Flags, known: Flags) -> npt.NDArray[np.float32]:
+    """One known speaker for each local one, (3, speakers) of 0 and 1: those that share most frames in all."""
     shared = local.T.astype(np.float32) @ known.astype(np.float32)
-    pairs = zip(*linear_sum_assignment(-shared), strict=True)
-    return [(int(left), int(right)) for left, right in pairs if shared[left, right] > 0]
+    matches = np.zeros_like(shared)
+    for left, right in zip(*linear_sum_assignment(-shared), strict=True):
+        matches[left, right] = shared[left, right] > 0
+    return matches
 
 
-def _strongest(scores: npt.NDArray[np.float32], counts: npt.NDArray[np.int64]) -> Flags:
+def _shares(local: Flags, known: Flags) -> npt.NDArray[np.float32]:
+    """Whom each local speaker is while talking alone, (3, speakers) shares: two voices may have been taken for one."""
+    alone = local & (local.sum(axis=1, keepdims=True) == 1)
+    shared = alone.T.astype(np.float32) @ known.astype(np.float32)
+    return np.asarray(shared / np.maximum(shared.sum(axis=1, keepdims=True), 1.0), np.float32)
+
+
+def _strongest(scores: npt.NDArray[np.floating], counts: npt.NDArray[np.int64]) -> Flags:
     """In each row the `counts` largest scores above zero."""
     ranks = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1, kind="stable")
     return (ranks < counts[:, np.newaxis]) & (scores > 0)

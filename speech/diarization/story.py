@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
@@ -13,10 +12,9 @@ from speech.diarization.graph import Check, Vectors, no_check, unit_rows
 from speech.diarization.options import DiarizationOptions
 from speech.diarization.powerset import LocalTracks, overlapped_turns
 from speech.diarization.resegmentation import confidences, resegmented
+from speech.diarization.spectral import Labels
 from speech.diarization.turns import Turn, smoothed, turns_of
 from speech.diarization.vad import Region
-
-Stage = Literal["clustering", "segmenting"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,6 +25,45 @@ class Diarization:
     speakers: Vectors
 
 
+def find_speakers(embeddings: Vectors, options: DiarizationOptions, check: Check = no_check) -> Labels:
+    """Say which speaker each piece is, (n,), from embeddings (n, dim) float32 in order of time.
+
+    `check` is called often and may raise, which ends the work.
+    """
+    return cluster(
+        embeddings,
+        options.clustering,
+        min_speakers=options.min_speakers,
+        max_speakers=options.max_speakers,
+        check=check,
+    )
+
+
+def draw_turns(
+    pieces: Sequence[Region],
+    embeddings: Vectors,
+    labels: Labels,
+    options: DiarizationOptions,
+    *,
+    num_samples: int,
+    windows: Sequence[LocalTracks] = (),
+    check: Check = no_check,
+) -> Diarization:
+    """Say who spoke when, from labelled pieces; `windows` are the segmentation's, where there is one.
+
+    Nothing in, nothing out. Speakers are numbered by first appearance. `check` may raise.
+    """
+    if not pieces:
+        return Diarization((), np.zeros((0, embeddings.shape[1]), np.float32))
+    units = unit_rows(embeddings)
+    if options.turns.resegments:
+        labels = resegmented(units, labels, pieces, options.turns.switch_cost)
+    turns = turns_of(pieces, labels, confidences(units, labels))
+    if windows:
+        turns = overlapped_turns(turns, windows, num_samples, only_adds=options.overlap.only_adds, check=check)
+    return _numbered(smoothed(turns, options.turns), centroids(units, labels))
+
+
 def diarize(
     pieces: Sequence[Region],
     embeddings: Vectors,
@@ -34,32 +71,10 @@ def diarize(
     *,
     num_samples: int,
     windows: Sequence[LocalTracks] = (),
-    check: Check = no_check,
-    on_stage: Callable[[Stage], None] = lambda stage: None,
 ) -> Diarization:
-    """Say who spoke when, from pieces in order of time and their embeddings (n, dim) float32.
-
-    `windows` are the segmentation's, where there is one. Nothing in, nothing out. `check` is called often and may
-    raise, which ends the work; `on_stage` is told what begins. Speakers are numbered by first appearance.
-    """
-    if not pieces:
-        return Diarization((), np.zeros((0, embeddings.shape[1] if embeddings.ndim == 2 else 0), np.float32))
-    on_stage("clustering")
-    units = unit_rows(embeddings)
-    labels = cluster(
-        units,
-        options.clustering,
-        min_speakers=options.min_speakers,
-        max_speakers=options.max_speakers,
-        check=check,
-    )
-    on_stage("segmenting")
-    if options.turns.resegments:
-        labels = resegmented(units, labels, pieces, options.turns.switch_cost)
-    turns = turns_of(pieces, labels, confidences(units, labels))
-    if windows:
-        turns = overlapped_turns(turns, windows, num_samples, check)
-    return _numbered(smoothed(turns, options.turns), centroids(units, labels))
+    """Do both in one call."""
+    labels = find_speakers(embeddings, options)
+    return draw_turns(pieces, embeddings, labels, options, num_samples=num_samples, windows=windows)
 
 
 def _numbered(turns: Sequence[Turn], vectors: Vectors) -> Diarization:
