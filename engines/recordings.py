@@ -11,6 +11,7 @@ from engines.encoder import FloatArray
 from engines.limits import MAX_BEAM, check_search, require_known_tokens
 from engines.offline import Encoded, OfflineEncoder
 from engines.rescoring import RescoreItem, Rescorer
+from speech.biasing import Bias
 from speech.errors import BadAudio
 from speech.features import Fbank, FbankConfig
 from speech.search import CtcSearch, Nbest, SearchOptions
@@ -25,6 +26,7 @@ class OfflineItem:
     rescoring: bool = False
     ctc_weight: float | None = None
     reverse_weight: float | None = None
+    bias: Bias | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,10 +109,10 @@ class OfflineCtc:
         long_enough = [slot for slot, frames in enumerate(features) if len(frames) >= self._context]
         encoded = self._encoder.run([features[slot] for slot in long_enough]) if long_enough else []
         for slot, item in enumerate(items):
-            self._search.open(slot, item.options)
+            self._search.open(slot, item.options, item.bias)
         try:
             self._decode(long_enough, encoded)
-            lists = self._search.nbest(range(len(items)))
+            lists = [nbest.closed() for nbest in self._search.nbest(range(len(items)))]
         finally:
             for slot in range(len(items)):
                 self._search.close(slot)

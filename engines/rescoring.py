@@ -1,7 +1,8 @@
 """The attention decoder's second opinion on finished n-best lists: which hypothesis is best, and for W3 every score.
 
 With l and r the log-softmax of the two directions and n tokens in a hypothesis,
-att = sum over its tokens and eos of (1 - reverse_weight) l(y) + reverse_weight r(y'), best = att + ctc_weight * ctc.
+att = sum over its tokens and eos of (1 - reverse_weight) l(y) + reverse_weight r(y'),
+best = att + ctc_weight * ctc + what hotwords and language model added.
 """
 
 from __future__ import annotations
@@ -53,10 +54,16 @@ class Rescorer:
         if self.spec.kind == "best_index":
             self._check_baked(ctc_weight, reverse_weight)
 
+    @property
+    def keeps_bonus(self) -> bool:
+        """Whether bonuses of hotwords and language models count; not where the graph gives CTC scores no weight."""
+        return self.spec.kind != "best_index" or self.spec.ctc_weight != 0.0
+
     def run(self, items: Sequence[RescoreItem]) -> list[Nbest]:
         """Return each item's hypotheses, best first.
 
-        Scores stay the search's where the graph only names the best, and become the combined ones for W3. An item
+        Scores stay the search's where the graph only names the best, and become the combined ones for W3; bonuses stay
+        apart and count in full beside the attention score. Segments must have been closed (`Nbest.closed`). An item
         does not depend on its neighbours; one without frames or with nothing to choose comes back as it is.
         Raises BadOption for weights that `check` refuses, EngineFailed.
         """
@@ -97,8 +104,13 @@ class Rescorer:
     def _ctc_scores(self, item: RescoreItem, beam: int) -> FloatArray:
         scores = np.full(beam, FLOOR, np.float32)
         given = item.nbest.scores[:beam]
-        if item.ctc_weight is not None and self.spec.ctc_weight:
-            given = given * (item.ctc_weight / self.spec.ctc_weight)
+        bonus = item.nbest.bonuses[:beam]
+        if self.spec.ctc_weight:
+            # The graph multiplies what it is given by its own weight.
+            weight = self.spec.ctc_weight if item.ctc_weight is None else item.ctc_weight
+            given = given * (weight / self.spec.ctc_weight) + bonus / self.spec.ctc_weight
+        else:
+            given = given + bonus  # a weight that is not known: the bonus counts by it too, as in WeNet's server
         scores[: len(given)] = np.maximum(given, FLOOR)
         return scores
 
@@ -118,7 +130,7 @@ class Rescorer:
             if reverse:
                 backwards = _attention_score(outputs["r_score"][index], tokens[::-1], self.spec.eos)
                 scores[index] += reverse * backwards
-        order = np.argsort(-scores, kind="stable")
+        order = np.argsort(-(scores + item.nbest.bonuses), kind="stable")
         return item.nbest.reordered(order.tolist(), scores[order])
 
 

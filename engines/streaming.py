@@ -9,6 +9,7 @@ import numpy as np
 
 from engines.encoder import EncoderOutput, FloatArray, IntArray, StreamingEncoder
 from engines.limits import MAX_BEAM, check_search, require_known_tokens, require_slots
+from speech.biasing import Bias
 from speech.features import Fbank
 from speech.framing import Framing, Window
 from speech.search import CtcSearch, Nbest, SearchOptions
@@ -18,8 +19,8 @@ from speech.search import CtcSearch, Nbest, SearchOptions
 class StepItem:
     """One stream's next window. A stream's first item has both restarts set, which also clears the slot's last stream.
 
-    `restart_encoder` empties the caches, `restart_search` begins a segment with `options`. `keep_encoder_out` asks for
-    the encoder's output, for rescoring.
+    `restart_encoder` empties the caches, `restart_search` begins a segment with `options` and `bias`; another bias in
+    mid-segment brings other hotwords. `keep_encoder_out` asks for the encoder's output, for rescoring.
     """
 
     slot: int
@@ -28,6 +29,7 @@ class StepItem:
     restart_search: bool
     options: SearchOptions
     keep_encoder_out: bool = False
+    bias: Bias | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,7 +106,9 @@ class StreamingCtc:
             check_search(item.options)
         for item in items:
             if item.restart_search:
-                self._search.open(item.slot, item.options)
+                self._search.open(item.slot, item.options, item.bias)
+            else:
+                self._search.rebias(item.slot, item.bias)
         encoded = self._encoder.step(
             slots, self._features(items, num_frames), num_frames, [item.restart_encoder for item in items]
         )

@@ -229,7 +229,7 @@ class Recognition:
         )
 
     def _end_segment(self, nbest: Nbest, rule: str | None) -> SegmentEnd:
-        self._ending = SegmentEnd(nbest, self._history.take(), self.segment, self._segment_start, rule)
+        self._ending = SegmentEnd(nbest.closed(), self._history.take(), self.segment, self._segment_start, rule)
         return self._ending
 
     def _begin_segment(self) -> None:

@@ -33,7 +33,8 @@ class Word:
 class Alternative:
     """One hypothesis of a segment.
 
-    `score` is a natural-log probability from the search, or the combined score after rescoring: only the order
+    `score` is a natural-log probability from the search, or the combined score after rescoring; alternatives are
+    ordered by its sum with `hotword_score` and `lm_score`, which hotwords and language model added. Only the order
     within one result means anything. `confidence` is in [0, 1]. `words` and `tokens` are empty unless asked for.
     """
 
@@ -42,6 +43,8 @@ class Alternative:
     confidence: float
     words: tuple[Word, ...] = ()
     tokens: tuple[Token, ...] = ()
+    hotword_score: float = 0.0
+    lm_score: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

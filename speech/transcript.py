@@ -70,14 +70,14 @@ def geometric_mean(confidences: Sequence[float]) -> float:
 def stability(nbest: Nbest) -> float:
     """Return the share of the search's probability that agrees with the best hypothesis's tokens, in [0, 1].
 
-    With w_h the hypotheses' posteriors among themselves (softmax of scores), lcp the length of the common prefix and
+    With w_h the hypotheses' posteriors among themselves (softmax of totals), lcp the length of the common prefix and
     n the best one's length: sum over h of w_h * lcp(best, h) / n. What every hypothesis shares can never change, so
     one that all others begin with has 1; so has greedy search, which takes nothing back.
     """
     best = nbest.tokens[0]
     if len(best) == 0:
         return 0.0
-    weights = np.exp(nbest.scores - nbest.scores.max())
+    weights = np.exp(nbest.totals - nbest.totals.max())
     weights /= weights.sum()
     return float(
         sum(w * _common_prefix(best.tolist(), h.tolist()) for w, h in zip(weights, nbest.tokens, strict=True))
@@ -150,6 +150,8 @@ def _alternative(
         tokens=tuple(Token(tokens.pieces[i], start, end, confidence, i) for i, start, end, confidence in rows)
         if options.token_times
         else (),
+        hotword_score=0.0 if nbest.bonus is None else float(nbest.bonus.hotwords[index]),
+        lm_score=0.0 if nbest.bonus is None else float(nbest.bonus.lm[index]),
     )
 
 

@@ -1,7 +1,6 @@
 """What is added to acoustic scores: hotwords (context graphs) and n-gram language models, for every beam search."""
 
 from speech.biasing.arpa import read_arpa
-from speech.biasing.batch import advance_bias, finish_bias
 from speech.biasing.bias import Bias
 from speech.biasing.context_graph import ContextGraph, build_graph
 from speech.biasing.fitted import FittedLm, fit_lm
@@ -12,9 +11,7 @@ __all__ = [
     "ContextGraph",
     "FittedLm",
     "NgramLm",
-    "advance_bias",
     "build_graph",
-    "finish_bias",
     "fit_lm",
     "read_arpa",
 ]

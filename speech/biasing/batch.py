@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speech.biasing.bias import Bias
-from speech.biasing.steps import close_bias, open_bias, step_bias
+from speech.biasing.steps import NUM_STATES, close_bias, open_bias, step_bias
 from speech.compiling import checksum, compile_ahead
 
 _ADVANCE = "void(int64[::1], int32[:,::1], int32[::1], float64[:,::1], int32[:,::1])"
@@ -36,22 +35,18 @@ def _build(stamp: int) -> tuple[Any, Any]:
 _advance, _finish = _build(checksum([Path(__file__).parent / "steps.py"]))
 
 
-def advance_bias(
-    bias: Bias, states: NDArray[np.int32], tokens: NDArray[np.int32]
+def advance(
+    handle: NDArray[np.int64], states: NDArray[np.int32], tokens: NDArray[np.int32]
 ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-    """Give each hypothesis (states (N, NUM_STATES)) its token (N,); return gains (N, 2) and the states after it.
-
-    Gains are hotwords and language model, natural logs. Tokens must be of the bias's token table, and none that writes
-    nothing.
-    """
+    """See `Bias.advance`."""
     gains = np.zeros((len(tokens), 2))
-    after = np.empty((len(tokens), states.shape[1]), np.int32)
-    _advance(bias.handle, np.ascontiguousarray(states), np.ascontiguousarray(tokens, np.int32), gains, after)
+    after = np.empty((len(tokens), NUM_STATES), np.int32)
+    _advance(handle, np.ascontiguousarray(states, np.int32), np.ascontiguousarray(tokens, np.int32), gains, after)
     return gains, after
 
 
-def finish_bias(bias: Bias, states: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Return what ending a segment here adds to each hypothesis: gains (N, 2), hotwords and language model."""
+def finish(handle: NDArray[np.int64], states: NDArray[np.int32]) -> NDArray[np.float64]:
+    """See `Bias.finish`."""
     gains = np.zeros((len(states), 2))
-    _finish(bias.handle, np.ascontiguousarray(states), gains)
+    _finish(handle, np.ascontiguousarray(states, np.int32), gains)
     return gains

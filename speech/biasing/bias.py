@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from speech.biasing import batch
 from speech.biasing.context_graph import ContextGraph
 from speech.biasing.fitted import FittedLm
 from speech.biasing.steps import HANDLE_SIZE, LM_STATE, MAX_GAIN, NUM_NUMBERS, NUM_STATES
@@ -50,6 +51,20 @@ class Bias:
         self.handle: NDArray[np.int64] = np.zeros(HANDLE_SIZE, np.int64)
         self.handle[0::2] = [array.ctypes.data for array in self._arrays]
         self.handle[1::2] = [array.size for array in self._arrays]
+
+    def advance(
+        self, states: NDArray[np.int32], tokens: NDArray[np.int32]
+    ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+        """Give each hypothesis (states (N, NUM_STATES)) its token (N,); return gains (N, 2) and the states after it.
+
+        Gains are hotwords and language model, natural logs. Tokens must be of the bias's token table, and none that
+        writes nothing.
+        """
+        return batch.advance(self.handle, states, tokens)
+
+    def finish(self, states: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Return what ending a segment here adds to each hypothesis: gains (N, 2), hotwords and language model."""
+        return batch.finish(self.handle, states)
 
     def with_graph(self, graph: ContextGraph | None) -> Bias:
         """Return the same with other hotwords."""

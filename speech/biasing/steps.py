@@ -21,6 +21,8 @@ NUM_STATES = 3
 GRAPH_NODE, LM_STATE, WORD_NODE = range(NUM_STATES)
 """A hypothesis's states: node of the context graph, state of the language model, node of the word begun (word LMs)."""
 
+HOTWORD_GAIN, LM_GAIN, NUM_GAINS = range(3)
+
 BOUNDARY = 0  # among a piece's characters: a word ends here, if one was begun
 LOST = -1  # word node: no word of the language model begins so
 
@@ -83,7 +85,7 @@ def _floats(handle, index):
 
 @compiled
 def open_bias(handle):
-    """Return the arrays behind a handle; do it once per stream and call."""
+    """Return the arrays behind a handle; do it once per frame, not per token."""
     return BiasArrays(
         _ints(handle, 0),
         _ints(handle, 1),
@@ -108,9 +110,9 @@ def open_bias(handle):
 
 
 @compiled
-def is_biased(bias):
-    """Return whether there is anything to add at all."""
-    return bias.numbers.shape[0] > 0
+def is_biased(handle):
+    """Return whether a handle adds anything at all."""
+    return handle[HANDLE_SIZE - 1] > 0
 
 
 @compiled

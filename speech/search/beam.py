@@ -5,11 +5,9 @@ prefix -> rank -> build the survivors and give up the old ones.
 """
 # mypy: disable-error-code="no-untyped-def"
 
-from typing import NamedTuple
-
 import numpy as np
-from numpy.typing import NDArray
 
+from speech.biasing.steps import is_biased
 from speech.search.hypotheses import (
     Candidates,
     Hypotheses,
@@ -21,6 +19,8 @@ from speech.search.hypotheses import (
     log_add,
 )
 from speech.search.layout import (
+    ALL_LINKS,
+    ALL_SCORES,
     BEAM_SIZE,
     BEST_BLANK,
     BEST_TOKEN,
@@ -28,7 +28,6 @@ from speech.search.layout import (
     LAST_TOKEN,
     LENGTH,
     LOG_FLOOR,
-    LOG_HOPELESS,
     NONE,
     NUM_HYPS,
     NUM_LINKS,
@@ -43,31 +42,20 @@ from speech.search.layout import (
     TOTAL,
 )
 from speech.search.pool import compiled, retain, take_path, take_prefix
+from speech.search.ranking import (
+    Carried,
+    Ranking,
+    build_bias,
+    drop_hopeless,
+    make_extensions,
+    rank,
+    rank_biased,
+)
 
 # What becomes of the node in PATH_TOKEN when a carried hypothesis survives.
 KEEP = 0
 MOVE = 1  # the last token peaks higher in this frame
 EXTEND = 2  # the best path now comes from the parent prefix
-
-
-class Carried(NamedTuple):
-    """The beam carried over one frame, before ranking: new scores, path nodes, and what to do with them (`fates`).
-
-    `merged[i, k]`: hypothesis i extended by candidate k is a living prefix already.
-    """
-
-    scores: NDArray[np.float64]
-    links: NDArray[np.int32]
-    fates: NDArray[np.int32]
-    merged: NDArray[np.bool_]
-
-
-class Ranking(NamedTuple):
-    """Survivors, best first: score, last token, and (hypothesis, candidate or NONE) they come from."""
-
-    scores: NDArray[np.float64]
-    tokens: NDArray[np.int32]
-    origins: NDArray[np.int32]
 
 
 @compiled
@@ -136,47 +124,6 @@ def merge(pool, hyps, num_hyps, cands, carried):
 
 
 @compiled
-def insert(ranking, num, limit, score, token, hypothesis, candidate):
-    """Insert by score down, then token up, then order of arrival; return the ranking's new length."""
-    at = num
-    while at > 0 and (
-        score > ranking.scores[at - 1] or (score == ranking.scores[at - 1] and token < ranking.tokens[at - 1])
-    ):
-        at -= 1
-    if at >= limit:
-        return num
-    num = min(num + 1, limit)
-    for r in range(num - 1, at, -1):
-        ranking.scores[r] = ranking.scores[r - 1]
-        ranking.tokens[r] = ranking.tokens[r - 1]
-        ranking.origins[r, 0] = ranking.origins[r - 1, 0]
-        ranking.origins[r, 1] = ranking.origins[r - 1, 1]
-    ranking.scores[at] = score
-    ranking.tokens[at] = token
-    ranking.origins[at, 0] = hypothesis
-    ranking.origins[at, 1] = candidate
-    return num
-
-
-@compiled
-def rank(hyps, num_hyps, limit, cands, carried, ranking):
-    """Rank carried and extended hypotheses; return how many survive."""
-    num = 0
-    for i in range(num_hyps):
-        num = insert(ranking, num, limit, carried.scores[TOTAL, i], hyps.links[LAST_TOKEN, i], i, NONE)
-    for i in range(num_hyps):
-        for k in range(cands.num):
-            if num == limit and hyps.scores[TOTAL, i] + cands.log_probs[k] < ranking.scores[num - 1]:
-                break  # candidates only get worse
-            score = extended_sum(hyps, i, cands.ids[k]) + cands.log_probs[k]
-            if score > -np.inf and not carried.merged[i, k]:
-                num = insert(ranking, num, limit, score, cands.ids[k], i, k)
-    while num > 1 and ranking.scores[num - 1] < ranking.scores[0] - LOG_HOPELESS:
-        num -= 1
-    return num
-
-
-@compiled
 def build_carried(pool, hyps, cands, carried, i, frame, new, r):
     """Write survivor r: hypothesis i carried on."""
     token = hyps.links[LAST_TOKEN, i]
@@ -214,7 +161,7 @@ def build_extended(pool, hyps, cands, i, k, frame, new, r):
 
 @compiled
 def make_scratch(width, num_ids):
-    """Return what a frame works in, reused from frame to frame: the carried beam, the ranking, the new beam."""
+    """Return what a frame works in, reused from frame to frame: carried beam, ranking, new beam, biased extensions."""
     carried = Carried(
         np.empty((NUM_SCORES, width), np.float64),
         np.empty((NUM_LINKS, width), np.int32),
@@ -222,29 +169,36 @@ def make_scratch(width, num_ids):
         np.empty((width, num_ids), np.bool_),
     )
     ranking = Ranking(np.empty(width, np.float64), np.empty(width, np.int32), np.empty((width, 2), np.int32))
-    new = Hypotheses(np.empty((NUM_SCORES, width), np.float64), np.empty((NUM_LINKS, width), np.int32))
-    return carried, ranking, new
+    new = Hypotheses(np.empty((ALL_SCORES, width), np.float64), np.empty((ALL_LINKS, width), np.int32))
+    return carried, ranking, new, make_extensions(width, num_ids)
 
 
 @compiled
-def beam_frame(pool, hyps, numbers, cands, blank, frame, scratch):
+def beam_frame(pool, hyps, numbers, cands, blank, frame, handle, scratch):
     """Add one frame; takes at most two nodes per hypothesis of the beam. `blank`: its log-prob, penalty taken off."""
-    carried, ranking, new = scratch
+    carried, ranking, new, extensions = scratch
     num_hyps = numbers[NUM_HYPS]
+    has_bias = is_biased(handle)
     carry(pool, hyps, num_hyps, cands, blank, carried)
     merge(pool, hyps, num_hyps, cands, carried)
-    num = rank(hyps, num_hyps, numbers[BEAM_SIZE], cands, carried, ranking)
+    if has_bias:
+        num = rank_biased(handle, hyps, num_hyps, numbers[BEAM_SIZE], cands, carried, ranking, extensions)
+    else:
+        num = rank(hyps, num_hyps, numbers[BEAM_SIZE], cands, carried, ranking)
+    num = drop_hopeless(ranking, num)
     for r in range(num):
         i, k = ranking.origins[r, 0], ranking.origins[r, 1]
         if k == NONE:
             build_carried(pool, hyps, cands, carried, i, frame, new, r)
         else:
             build_extended(pool, hyps, cands, i, k, frame, new, r)
+        if has_bias:
+            build_bias(hyps, extensions, i, k, new, r)
     give_up(pool, hyps.links, num_hyps)
     for r in range(num):
         # Loops instead of slices: the same speed, half the time to compile.
-        for row in range(NUM_SCORES):
+        for row in range(ALL_SCORES if has_bias else NUM_SCORES):
             hyps.scores[row, r] = new.scores[row, r]
-        for row in range(NUM_LINKS):
+        for row in range(ALL_LINKS if has_bias else NUM_LINKS):
             hyps.links[row, r] = new.links[row, r]
     numbers[NUM_HYPS] = num

@@ -8,13 +8,17 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from speech.biasing.bias import Bias
+from speech.biasing.steps import GRAPH_NODE, HANDLE_SIZE, HOTWORD_GAIN, LM_GAIN, NUM_STATES
 from speech.errors import BadOption
 from speech.search import kernels, layout
-from speech.search.nbest import Nbest
+from speech.search.nbest import Bonus, Nbest
 from speech.search.options import SearchOptions
 
 # Nodes per slot to start with; the pool doubles whenever the living hypotheses of all slots need more.
 _NODES_PER_SLOT = 64
+_BONUS_ROWS = slice(layout.HOTWORDS, layout.ALL_SCORES)
+_STATE_ROWS = slice(layout.BIAS_STATES, layout.ALL_LINKS)
 
 
 class CtcSearch:
@@ -31,8 +35,10 @@ class CtcSearch:
         self.num_slots = num_slots
         self._settings = np.zeros((num_slots, layout.NUM_SETTINGS))
         self._numbers = np.zeros((num_slots, layout.NUM_NUMBERS), np.int32)
-        self._scores = np.zeros((num_slots, layout.NUM_SCORES, max_beam))
-        self._links = np.zeros((num_slots, layout.NUM_LINKS, max_beam), np.int32)
+        self._scores = np.zeros((num_slots, layout.ALL_SCORES, max_beam))
+        self._links = np.zeros((num_slots, layout.ALL_LINKS, max_beam), np.int32)
+        self._handles = np.zeros((num_slots, HANDLE_SIZE), np.int64)
+        self._biases: list[Bias | None] = [None] * num_slots  # keeps what the handles point to
         self._nodes = np.zeros((0, layout.NODE_FIELDS), np.int32)
         self._node_log_probs = np.zeros(0, np.float32)
         self._free = np.array([layout.NONE, 0], np.int32)
@@ -43,8 +49,11 @@ class CtcSearch:
         """Nodes of living hypotheses, all slots together."""
         return len(self._nodes) - int(self._free[layout.NUM_FREE])
 
-    def open(self, slot: int, options: SearchOptions) -> None:
-        """Begin a stream in `slot`, whatever was there. Raises BadOption for a beam above max_beam."""
+    def open(self, slot: int, options: SearchOptions, bias: Bias | None = None) -> None:
+        """Begin a stream in `slot`, whatever was there; greedy search ignores `bias`.
+
+        Raises BadOption for a beam above max_beam.
+        """
         if options.beam_size > self.max_beam:
             raise BadOption(f"search beam_size is {options.beam_size}; this server allows up to {self.max_beam}")
         self.close(slot)
@@ -54,15 +63,39 @@ class CtcSearch:
         is_greedy = options.method == "ctc_greedy"
         self._numbers[slot, layout.BEAM_SIZE] = 0 if is_greedy else options.beam_size
         self._numbers[slot, layout.TOP_K] = options.top_k
+        self._set_bias(slot, None if is_greedy else bias)
         self._clear(slot, is_open=True)
+        self._plant_bias(slot)
 
     def reset(self, slot: int) -> None:
         """Begin a new segment: hypotheses and frame counts start anew, options stay. The slot must be open."""
         self._clear(slot, is_open=True)
+        self._plant_bias(slot)
+
+    def rebias(self, slot: int, bias: Bias | None) -> None:
+        """Take other hotwords in the middle of a segment; nothing happens where they are the same.
+
+        What whole phrases have earned stays, the rest is paid back. The language model stays as it was: another one
+        counts from the next segment on, when the slot is opened again.
+        """
+        old = self._biases[slot]
+        graph = None if bias is None else bias.graph
+        if graph is (None if old is None else old.graph) or self._numbers[slot, layout.BEAM_SIZE] == 0:
+            return
+        if old is None:
+            self._scores[slot, _BONUS_ROWS] = 0.0
+            self._links[slot, _STATE_ROWS] = 0
+        else:
+            count = self._numbers[slot, layout.NUM_HYPS]
+            refunds = old.finish(self._links[slot, _STATE_ROWS, :count].T)[:, HOTWORD_GAIN]
+            self._scores[slot, layout.HOTWORDS, :count] += refunds
+            self._links[slot, layout.BIAS_STATES + GRAPH_NODE] = 0
+        self._set_bias(slot, (old or Bias()).with_graph(graph))
 
     def close(self, slot: int) -> None:
-        """Give up the slot's nodes; harmless when it is closed."""
+        """Give up the slot's nodes and its bias; harmless when it is closed."""
         self._clear(slot, is_open=False)
+        self._set_bias(slot, None)
 
     def step(
         self,
@@ -83,7 +116,7 @@ class CtcSearch:
             np.ascontiguousarray(ids, np.int32),
             np.ascontiguousarray(np.minimum(num_frames, log_probs.shape[1]), np.int32),
         )
-        while not kernels.step(*self._state(), *batch, done, np.int32(self.blank_id)):
+        while not kernels.step(*self._state(), self._handles, *batch, done, np.int32(self.blank_id)):
             self._grow(2 * len(self._nodes))
 
     def nbest(self, slots: Sequence[int] | NDArray[np.int32], limit: int | None = None) -> list[Nbest]:
@@ -111,9 +144,27 @@ class CtcSearch:
                     confidences=tuple(confidences[span] for span in spans),
                     trailing_blank_frames=int(self._numbers[slot, layout.TRAILING_BLANKS]),
                     frames=int(self._numbers[slot, layout.FRAMES]),
+                    bonus=None if self._biases[slot] is None else self._bonus(slot, len(spans)),
                 )
             )
         return lists
+
+    def _bonus(self, slot: int, count: int) -> Bonus:
+        bias = self._biases[slot]
+        assert bias is not None, "asked for a slot that has a bias"
+        hotwords, lm = self._scores[slot, _BONUS_ROWS, :count].copy()
+        closing = bias.finish(self._links[slot, _STATE_ROWS, :count].T)
+        return Bonus(hotwords, lm, closing[:, HOTWORD_GAIN], closing[:, LM_GAIN])
+
+    def _set_bias(self, slot: int, bias: Bias | None) -> None:
+        self._biases[slot] = bias
+        self._handles[slot] = 0 if bias is None else bias.handle
+
+    def _plant_bias(self, slot: int) -> None:
+        """Give the empty hypothesis its bonus and states."""
+        bias = self._biases[slot]
+        self._scores[slot, _BONUS_ROWS, 0] = 0.0
+        self._links[slot, _STATE_ROWS, 0] = np.zeros(NUM_STATES, np.int32) if bias is None else bias.start
 
     def check_integrity(self) -> None:
         """Prove that every node is either free or living; slow, for tests and idle times."""

@@ -49,7 +49,7 @@ LOG_SILENCE = np.log(SILENCE_PROB)
 _HYPS = "float64[:,:,::1], int32[:,:,::1]"
 _POOL = "int32[:,::1], float32[::1], int32[::1]"
 _STATE = f"float64[:,::1], int32[:,::1], {_HYPS}, {_POOL}"
-STEP = f"boolean({_STATE}, int32[::1], float32[:,:,::1], int32[:,:,::1], int32[::1], int32[::1], int32)"
+STEP = f"boolean({_STATE}, int64[:,::1], int32[::1], float32[:,:,::1], int32[:,:,::1], int32[::1], int32[::1], int32)"
 CLEAR = f"void({_STATE}, int64, boolean)"
 READ = f"void({_STATE}, int32[::1], int64, int32[::1], int32[::1], float32[::1])"
 
@@ -74,7 +74,7 @@ def count_frame(settings, numbers, blank, is_blank_best):
 
 
 @compiled
-def search_frame(settings, numbers, hyps, pool, log_probs, ids, blank_id, scratch):
+def search_frame(settings, numbers, hyps, pool, log_probs, ids, blank_id, handle, scratch):
     """Search one frame of one slot."""
     frame = numbers[FRAMES]
     blank = blank_log_prob(log_probs, ids, blank_id)
@@ -85,7 +85,7 @@ def search_frame(settings, numbers, hyps, pool, log_probs, ids, blank_id, scratc
         greedy_frame(pool, hyps, numbers, log_probs, ids, frame, blank_id, penalty)
     else:
         cands = read_candidates(settings, numbers, log_probs, ids, blank_id)
-        beam_frame(pool, hyps, numbers, cands, blank - penalty, frame, scratch)
+        beam_frame(pool, hyps, numbers, cands, blank - penalty, frame, handle, scratch)
 
 
 @compiled
@@ -110,7 +110,7 @@ def _build(stamp: int) -> tuple[Any, Any, Any]:
 
     def step(
         settings, numbers, scores, links, nodes, log_probs, free,
-        slots, frame_log_probs, frame_ids, num_frames, done, blank_id,
+        handles, slots, frame_log_probs, frame_ids, num_frames, done, blank_id,
     ):  # fmt: skip
         # done[b] counts frames searched so far: False means the pool ran low; grow it and call again.
         assert stamp >= 0
@@ -125,8 +125,9 @@ def _build(stamp: int) -> tuple[Any, Any, Any]:
                 t = done[b]
                 done[b] += 1
                 search_frame(
-                    settings[s], numbers[s], hyps, pool, frame_log_probs[b, t], frame_ids[b, t], blank_id, scratch
-                )
+                    settings[s], numbers[s], hyps, pool, frame_log_probs[b, t], frame_ids[b, t], blank_id, handles[s],
+                    scratch,
+                )  # fmt: skip
         return True
 
     def clear(settings, numbers, scores, links, nodes, log_probs, free, slot, is_open):
@@ -159,5 +160,5 @@ def _build(stamp: int) -> tuple[Any, Any, Any]:
     return compile_ahead(STEP, step), compile_ahead(CLEAR, clear), compile_ahead(READ, read)
 
 
-_SOURCES = ("layout.py", "pool.py", "hypotheses.py", "greedy.py", "beam.py")
+_SOURCES = ("layout.py", "pool.py", "hypotheses.py", "greedy.py", "ranking.py", "beam.py", "../biasing/steps.py")
 step, clear, read = _build(checksum(Path(__file__).parent / name for name in _SOURCES))

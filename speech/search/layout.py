@@ -50,19 +50,25 @@ IN_BLANK_RUN: Final = 5
 LAST_ID: Final = 6  # greedy: id of the last frame, blank included
 NUM_NUMBERS: Final = 7
 
-# scores[s, row, hypothesis] float64. Acoustic only: a hot-word or language-model bonus would be one more row, added
-# when hypotheses are ranked and carried over unchanged by blanks and repeats.
+# scores[s, row, hypothesis] float64. The first NUM_SCORES are acoustic. The others are what hotwords and language model
+# have added, functions of the prefix alone: added when hypotheses are ranked, carried over unchanged by blanks and
+# repeats, and left alone in streams without a bias.
 TOTAL: Final = 0  # log-sum over all paths
 SUM_BLANK: Final = 1  # ... over paths ending in blank
 SUM_TOKEN: Final = 2  # ... over paths ending in the last token
 BEST_BLANK: Final = 3  # the best single path ending in blank
 BEST_TOKEN: Final = 4
 NUM_SCORES: Final = 5
+HOTWORDS: Final = 5
+LM: Final = 6
+ALL_SCORES: Final = 7
 
-# links[s, row, hypothesis] int32
+# links[s, row, hypothesis] int32; the rows beyond NUM_LINKS as with scores
 PREFIX: Final = 0
 LAST_TOKEN: Final = 1
 LENGTH: Final = 2
 PATH_BLANK: Final = 3  # path node of BEST_BLANK
 PATH_TOKEN: Final = 4
 NUM_LINKS: Final = 5
+BIAS_STATES: Final = 5  # and the two after it: the states of speech/biasing/steps.py
+ALL_LINKS: Final = 8

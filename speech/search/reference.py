@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from speech.biasing.bias import Bias
 from speech.search.layout import LOG_FLOOR, LOG_HOPELESS
 from speech.search.options import SearchOptions
 
@@ -77,8 +78,24 @@ def repeat(path: Path, frame: int, log_prob: float) -> Path:
     return score + log_prob, points
 
 
+def bonus_of(bias: Bias | None, tokens: tuple[int, ...], *, closed: bool = False) -> float:
+    """Return what hotwords and language model add to a prefix, worked out from its first token on."""
+    if bias is None:
+        return 0.0
+    total, states = 0.0, bias.start[np.newaxis]
+    for token in tokens:
+        gains, states = bias.advance(states, np.array([token], np.int32))
+        total += float(gains.sum())
+    return total + (float(bias.finish(states).sum()) if closed else 0.0)
+
+
 def advance(
-    beam: dict[tuple[int, ...], Prefix], frame: int, blank: float, usable: list[tuple[int, float]], beam_size: int
+    beam: dict[tuple[int, ...], Prefix],
+    frame: int,
+    blank: float,
+    usable: list[tuple[int, float]],
+    beam_size: int,
+    bias: Bias | None,
 ) -> dict[tuple[int, ...], Prefix]:
     """Search one frame; the returned beam is in order, best first."""
     following: dict[tuple[int, ...], Prefix] = {}
@@ -100,22 +117,30 @@ def advance(
             if path[0] > target.best_token[0]:
                 target.best_token = path
     # Stable: equal scores go by the smaller last id, then in the order met.
-    ranked = sorted(following.items(), key=lambda item: (-item[1].total, item[0][-1] if item[0] else -1))
-    worst = ranked[0][1].total - LOG_HOPELESS
-    return {tokens: prefix for tokens, prefix in ranked[:beam_size] if prefix.total >= worst}
+    scores = {tokens: prefix.total + bonus_of(bias, tokens) for tokens, prefix in following.items()}
+    ranked = sorted(following.items(), key=lambda item: (-scores[item[0]], item[0][-1] if item[0] else -1))
+    worst = scores[ranked[0][0]] - LOG_HOPELESS
+    return {tokens: prefix for tokens, prefix in ranked[:beam_size] if scores[tokens] >= worst}
 
 
 def prefix_beam_search(
-    log_probs: NDArray[np.float32], ids: NDArray[np.int32], blank_id: int, options: SearchOptions
+    log_probs: NDArray[np.float32],
+    ids: NDArray[np.int32],
+    blank_id: int,
+    options: SearchOptions,
+    bias: Bias | None = None,
 ) -> list[Hypothesis]:
-    """Search one utterance, (T, K) descending log-probs and their ids; return the beam, best first."""
+    """Search one utterance, (T, K) descending log-probs and their ids; return the beam, best first.
+
+    With a bias the order is that of scores and bonuses together; the scores stay acoustic.
+    """
     beam: dict[tuple[int, ...], Prefix] = {(): Prefix(sum_blank=0.0, best_blank=(0.0, ()))}
     in_run = False
     for frame in range(len(log_probs)):
         blank, usable = candidates_of(log_probs[frame], ids[frame], blank_id, options)
         is_run = options.blank_skip < 1 and ids[frame, 0] == blank_id and blank >= np.log(options.blank_skip)
         if not (is_run and in_run):
-            beam = advance(beam, frame, blank - options.blank_penalty, usable, options.beam_size)
+            beam = advance(beam, frame, blank - options.blank_penalty, usable, options.beam_size, bias)
         in_run = is_run
     return [
         Hypothesis(

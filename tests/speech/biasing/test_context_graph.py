@@ -4,7 +4,7 @@ from collections import deque
 import numpy as np
 import pytest
 
-from speech.biasing import Bias, advance_bias, build_graph, finish_bias
+from speech.biasing import Bias, build_graph
 from speech.biasing.batch import _advance
 from speech.errors import BadOption
 
@@ -24,9 +24,9 @@ def run(bias, tokens):
     """The gain of each token, then that of ending."""
     states, gains = bias.start[np.newaxis], []
     for token in tokens:
-        gain, states = advance_bias(bias, states, np.array([token], np.int32))
+        gain, states = bias.advance(states, np.array([token], np.int32))
         gains.append(float(gain[0, 0]))
-    return [*gains, float(finish_bias(bias, states)[0, 0])]
+    return [*gains, float(bias.finish(states)[0, 0])]
 
 
 class Node:

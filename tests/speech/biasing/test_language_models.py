@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from speech.biasing import Bias, advance_bias, build_graph, finish_bias, fit_lm, read_arpa
+from speech.biasing import Bias, build_graph, fit_lm, read_arpa
 from speech.errors import BadLanguageModel, BadOption
 from speech.tokens import TokenTable
 from tests.speech.biasing.arpa_models import Oracle, random_arpa
@@ -14,9 +14,9 @@ def gains(bias, tokens):
     """LM gain of each token, then of ending."""
     states, found = bias.start[np.newaxis], []
     for token in tokens:
-        gain, states = advance_bias(bias, states, np.array([token], np.int32))
+        gain, states = bias.advance(states, np.array([token], np.int32))
         found.append(float(gain[0, 1]))
-    return [*found, float(finish_bias(bias, states)[0, 1])]
+    return [*found, float(bias.finish(states)[0, 1])]
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -64,7 +64,7 @@ def test_hotwords_and_language_model_are_told_apart():
     states = both.start[np.newaxis]
     hotwords = []
     for token in tokens:
-        gain, states = advance_bias(both, states, token[np.newaxis])
+        gain, states = both.advance(states, token[np.newaxis])
         hotwords.append(float(gain[0, 0]))
     assert hotwords == [2.0, 2.0, 0.0]
     assert gains(both, tokens) == gains(alone, tokens)
