@@ -26,7 +26,7 @@ def describe_text(description: ModelDescription) -> str:
     lines += _offline(description.offline, description.fbank)
     lines += _rescoring(description.rescoring)
     lines.append(_tokens(description))
-    lines.append(f"  features    {_features(description.fbank)}")
+    lines.append(f"  features    {features_text(description.fbank)}")
     lines += [f"  note        {note}" for note in description.notes]
     lines += [f"  problem     {problem}" for problem in description.problems]
     count = len(description.problems)
@@ -89,7 +89,8 @@ def _tokens(description: ModelDescription) -> str:
     return f"  tokens      {description.num_tokens} in {description.tokens_path.name}"
 
 
-def _features(fbank: FbankConfig) -> str:
+def features_text(fbank: FbankConfig) -> str:
+    """Render a front end as one line."""
     edges = "whole frames only" if fbank.snip_edges else "mirrored edges"
     return (
         f"{fbank.num_bins} mel bins of {fbank.frame_length_ms:g} ms every {fbank.frame_shift_ms:g} ms at "

@@ -97,9 +97,8 @@ models.add_command(list_models)
 @_plain_errors
 def check(folder: Path, as_json: bool) -> None:
     """Say what a model folder is, and what is missing or contradictory. Exits with 1 if it cannot be served."""
-    from engines.describe import inspect
+    from engines.check import look_into
     from engines.errors import BadModel
-    from engines.report import describe_json, describe_text
     from server.models import find_models
 
     folders = find_models(folder)
@@ -107,8 +106,8 @@ def check(folder: Path, as_json: bool) -> None:
         raise BadModel(f"{folder}: no ONNX graph in it or in its folders")
     is_bad = False
     for each in folders:
-        description = inspect(each)
-        is_bad = is_bad or bool(description.problems)
-        print(describe_json(description) if as_json else describe_text(description))
+        found = look_into(each)
+        is_bad = is_bad or not found.is_usable
+        print(found.json if as_json else found.text)
     if is_bad:
         raise SystemExit(1)
