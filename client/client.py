@@ -15,26 +15,18 @@
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import aclosing, asynccontextmanager, suppress
+from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import grpc
 
 from client import results
+from client.calling import AsyncConnection
 from client.config import Config, recognition_config, streaming_request
-from client.connection import (
-    DEFAULT_ADDRESS,
-    Deadline,
-    Keepalive,
-    Metadata,
-    Retry,
-    Tls,
-    channel_options,
-    wait_before_retry,
-)
+from client.connection import Metadata, wait_before_retry
 from client.errors import CallFailed
 from client.packets import AsyncAudio, AsyncReplay, async_requests
 from protos import recognizer_pb2 as pb
@@ -46,46 +38,13 @@ _StreamCall: TypeAlias = "grpc.aio.StreamStreamCall[Request, _Response]"
 T = TypeVar("T")
 
 
-class AsyncClient:
-    """A connection to one server, for any number of calls at once; close it, or use it in `async with`.
+class AsyncClient(AsyncConnection):
+    """Recognition over a connection to one server; arguments, retries and errors are those of AsyncConnection."""
 
-    `timeout_s` is the default for each call with all its attempts; `metadata` goes with every call. A call
-    that ends with UNAVAILABLE is made again by the rule of `retry` while the server has not answered anything.
-    Failed calls raise CallFailed. Make it where an event loop runs.
-    """
-
-    def __init__(
-        self,
-        address: str = DEFAULT_ADDRESS,
-        *,
-        tls: Tls | None = None,
-        metadata: Metadata = (),
-        timeout_s: float | None = None,
-        retry: Retry | None = None,
-        keepalive: Keepalive | None = None,
-    ) -> None:
-        options = channel_options(tls, keepalive)
-        if tls:
-            self._channel = grpc.aio.secure_channel(address, tls.credentials(), options)
-        else:
-            self._channel = grpc.aio.insecure_channel(address, options)
+    @cached_property
+    def _stub(self) -> Any:
         stub: Any = recognizer_pb2_grpc.RecognizerStub
-        self._stub = stub(self._channel)
-        self._metadata = tuple(metadata)
-        self._timeout_s = timeout_s
-        self._retry = retry or Retry()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Cancel the calls that run and close the connection."""
-        await self._channel.close(None)
+        return stub(self._channel)
 
     async def stream(
         self,
@@ -134,25 +93,6 @@ class AsyncClient:
         """List the server's models. Raises CallFailed."""
         response = await self._call(self._stub.ListModels, pb.ListModelsRequest(), timeout_s, metadata)
         return tuple(results.from_model_info(info) for info in response.models)
-
-    async def _call(
-        self, method: Callable[..., Awaitable[Any]], request: object, timeout_s: float | None, metadata: Metadata
-    ) -> Any:
-        """Make a unary call, again after UNAVAILABLE: nothing of a unary call is answered before all of it."""
-        deadline = self._deadline(timeout_s)
-        for delay in self._retry.delays():
-            try:
-                return await method(request, timeout=deadline.left(), metadata=self._join(metadata))
-            except grpc.aio.AioRpcError as error:
-                wait_s = wait_before_retry(CallFailed.of(error), delay, deadline, can_repeat=True)
-            await asyncio.sleep(wait_s)
-        raise AssertionError("the last attempt either returns or raises")
-
-    def _deadline(self, timeout_s: float | None) -> Deadline:
-        return Deadline(self._timeout_s if timeout_s is None else timeout_s)
-
-    def _join(self, metadata: Metadata) -> tuple[tuple[str, str | bytes], ...]:
-        return (*self._metadata, *metadata)
 
 
 async def _answers(call: _StreamCall, first: Request, source: AsyncReplay) -> AsyncGenerator[_Response, None]:

@@ -11,70 +11,31 @@ All methods may be called from any thread.
 """
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
+from functools import cached_property
 from pathlib import Path
 from queue import SimpleQueue
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import grpc
 
 from client import results
+from client.calling import Connection
 from client.config import Config, recognition_config, streaming_request
-from client.connection import (
-    DEFAULT_ADDRESS,
-    Deadline,
-    Keepalive,
-    Metadata,
-    Retry,
-    Tls,
-    channel_options,
-    wait_before_retry,
-)
+from client.connection import Deadline, Metadata, wait_before_retry
 from client.errors import CallFailed
 from client.packets import Audio, Replay, requests
 from protos import recognizer_pb2 as pb
 from protos import recognizer_pb2_grpc
 
 
-class Client:
-    """A connection to one server, for any number of calls and threads at once; close it, or use it in `with`.
+class Client(Connection):
+    """Recognition over a connection to one server; arguments, retries and errors are those of AsyncClient."""
 
-    Arguments, retries and errors are those of AsyncClient.
-    """
-
-    def __init__(
-        self,
-        address: str = DEFAULT_ADDRESS,
-        *,
-        tls: Tls | None = None,
-        metadata: Metadata = (),
-        timeout_s: float | None = None,
-        retry: Retry | None = None,
-        keepalive: Keepalive | None = None,
-    ) -> None:
-        options = channel_options(tls, keepalive)
-        if tls:
-            self._channel = grpc.secure_channel(address, tls.credentials(), options)
-        else:
-            self._channel = grpc.insecure_channel(address, options)
+    @cached_property
+    def _stub(self) -> Any:
         stub: Any = recognizer_pb2_grpc.RecognizerStub
-        self._stub = stub(self._channel)
-        self._metadata = tuple(metadata)
-        self._timeout_s = timeout_s
-        self._retry = retry or Retry()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Cancel the calls that run, in other threads too, and close the connection."""
-        self._channel.close()
+        return stub(self._channel)
 
     def stream(
         self,
@@ -135,22 +96,6 @@ class Client:
             call.cancel()
         if source.failure is not None:
             raise source.failure
-
-    def _call(self, method: Callable[..., Any], request: object, timeout_s: float | None, metadata: Metadata) -> Any:
-        deadline = self._deadline(timeout_s)
-        for delay in self._retry.delays():
-            try:
-                return method(request, timeout=deadline.left(), metadata=self._join(metadata))
-            except grpc.RpcError as error:
-                wait_s = wait_before_retry(CallFailed.of(error), delay, deadline, can_repeat=True)
-            time.sleep(wait_s)
-        raise AssertionError("the last attempt either returns or raises")
-
-    def _deadline(self, timeout_s: float | None) -> Deadline:
-        return Deadline(self._timeout_s if timeout_s is None else timeout_s)
-
-    def _join(self, metadata: Metadata) -> tuple[tuple[str, str | bytes], ...]:
-        return (*self._metadata, *metadata)
 
 
 def _messages(
