@@ -13,10 +13,15 @@ GROUP = "chorus.commands"
 # For `chorus --help`, so that listing the commands imports none of them.
 _SUMMARIES = {
     "bench": "Load a server with streams and measure it.",
+    "embed": "Turn recordings into speaker vectors.",
+    "enroll": "Add voices to a speaker of the gallery.",
+    "identify": "Find out who of the gallery speaks.",
     "models": "Look into model folders.",
     "score": "Compare results with the truth: words, speakers.",
     "serve": "Run the server.",
+    "speakers": "List or forget who is enrolled.",
     "transcribe": "Turn recordings or the microphone into text.",
+    "verify": "Say whether two recordings are of one speaker.",
 }
 
 

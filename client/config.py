@@ -9,7 +9,7 @@ from speech.errors import BadOption
 Method: TypeAlias = Literal["ctc_greedy", "ctc_prefix_beam", "attention_rescoring"]
 EncodingName: TypeAlias = Literal["auto", "linear16", "float32", "mulaw", "alaw", "wav", "flac", "ogg", "mp3"]
 
-_ENCODINGS = {
+ENCODINGS = {
     "auto": pb.ENCODING_UNSPECIFIED,
     "linear16": pb.LINEAR16,
     "float32": pb.FLOAT32,
@@ -86,7 +86,7 @@ class Config:
 def recognition_config(config: Config) -> pb.RecognitionConfig:
     """Build the message both kinds of call carry. Raises BadOption for an unknown encoding or method."""
     return pb.RecognitionConfig(
-        encoding=_ENCODINGS[_known_encoding(config.encoding)],
+        encoding=ENCODINGS[known_encoding(config.encoding)],
         sample_rate_hertz=config.sample_rate,
         language_code=config.language,
         max_alternatives=config.max_alternatives,
@@ -123,9 +123,10 @@ def _decoding(decoding: Decoding) -> pb.DecodingConfig:
     )
 
 
-def _known_encoding(name: str) -> str:
-    if name not in _ENCODINGS:
-        raise BadOption(f"unknown encoding {name!r}: known are {', '.join(_ENCODINGS)}")
+def known_encoding(name: str) -> str:
+    """Return `name` if it is an encoding's. Raises BadOption."""
+    if name not in ENCODINGS:
+        raise BadOption(f"unknown encoding {name!r}: known are {', '.join(ENCODINGS)}")
     return name
 
 

@@ -26,7 +26,8 @@ _STDERR_TAIL = 4000
 class EmbeddedServer:
     """Starts `python -m server serve --port 0` on entering, and on leaving ends it for certain.
 
-    `address` is where it listens. The child has a session of its own, so that Ctrl-C reaches only us, and we end it.
+    `arguments` are further flags of `chorus serve`. `address` is where it listens. The child has a session of its own,
+    so that Ctrl-C reaches only us, and we end it.
     While it runs, SIGTERM ends this process by SystemExit (where it would have been killed), for the same reason.
     Raises ServerFailed with what the child said when it ends before it is ready, or is not ready in `timeout_s`.
     """
@@ -35,11 +36,12 @@ class EmbeddedServer:
         self,
         models: str | Path | None = None,
         *,
+        arguments: Sequence[str] = (),
         command: Sequence[str] | None = None,
         timeout_s: float = READY_TIMEOUT_S,
     ) -> None:
         own = [sys.executable, "-m", "server", "serve", "--host", "127.0.0.1", "--port", "0"]
-        self._command = [*(command or own), *(["--models", str(models)] if models else [])]
+        self._command = [*(command or own), *(["--models", str(models)] if models else []), *arguments]
         self._timeout_s = timeout_s
         self._process: subprocess.Popen[str] | None = None
         self._stderr: IO[str] | None = None

@@ -10,6 +10,7 @@ from client.compare import Comparison, compare, counts_text
 from client.errors import BadList
 from client.lists import read_texts
 from client.score_der import der
+from client.speaker.score import sv
 from speech.scoring import ErrorCounts
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -22,6 +23,7 @@ def score() -> None:
 
 
 score.add_command(der)
+score.add_command(sv)
 
 
 @score.command()

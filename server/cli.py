@@ -42,6 +42,7 @@ def _plain_errors(command: Callable[P, None]) -> Callable[P, None]:
 @click.option("--metrics-port", type=int, help="Serve Prometheus numbers on this port (default: off).")
 @click.option("--threads", type=int, help="Threads of one engine step (default: all usable processors).")
 @click.option("--max-streams", type=int, help="Streams at once (default 256).")
+@click.option("--gallery", help="SQLite file of enrolled speakers (default: in the user's data folder; '' for none).")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="Default info.")
 @_plain_errors
 def serve(
@@ -52,6 +53,7 @@ def serve(
     metrics_port: int | None,
     threads: int | None,
     max_streams: int | None,
+    gallery: str | None,
     log_level: str | None,
 ) -> None:
     """Serve speech recognition over gRPC until SIGTERM or Ctrl-C.
@@ -67,6 +69,7 @@ def serve(
         "listen": {"host": host, "port": port},
         "engine": {"threads": threads},
         "streaming": {"max_streams": max_streams},
+        "speaker": {"gallery": gallery},
         "metrics": {"port": metrics_port},
         "log": {"level": log_level},
     }

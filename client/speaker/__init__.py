@@ -1,0 +1,1 @@
+"""Speaker embedding, verification and the gallery, from Python and from the command line."""
