@@ -21,7 +21,10 @@ ALLOWED = {
         "click", "google", "grpc", "grpc_health", "grpc_reflection", "msgspec", "numpy", "prometheus_client",
         "structlog", "threadpoolctl",
     },
-    "client": {"protos", "speech", "av", "click", "google", "grpc", "grpc_health", "kaldiio", "numpy", "pyarrow", "rich", "sounddevice"},
+    "client": {
+        "protos", "speech",
+        "av", "click", "google", "grpc", "grpc_health", "kaldiio", "numpy", "pyarrow", "rich", "sounddevice",
+    },
 }  # fmt: skip
 
 

@@ -56,7 +56,7 @@ class Archive:
             self._facts.write_text(json.dumps(facts) + "\n", encoding="utf-8")
         if embedding.fingerprint != self._fingerprint:
             raise OtherModel(
-                f"{self.ark} holds vectors of fingerprint {self._fingerprint}, the server's are {embedding.fingerprint} "
+                f"{self.ark} holds vectors of fingerprint {self._fingerprint}, the server's {embedding.fingerprint} "
                 f"(model {embedding.model}): not comparable; take another folder, or begin anew with --fresh"
             )
         # The archive first: a line of the list always leads to a whole vector.

@@ -97,14 +97,22 @@ def plain_errors(command: Callable[..., None]) -> Callable[..., None]:
             command(*args, **kwargs)
         except KeyboardInterrupt:
             raise SystemExit(INTERRUPTED) from None
-        except (ClientError, SpeechError) as error:
-            raise click.ClickException(str(error)) from error
-        except OSError as error:
-            raise click.ClickException(
-                f"{error.filename}: {error.strerror}" if error.filename else str(error)
-            ) from error
+        except Exception as error:
+            text = _expected(error)
+            if text is None:
+                raise
+            raise click.ClickException(text) from error
 
     return wrapped
+
+
+def _expected(error: Exception) -> str | None:
+    """Return what to tell the user, None for what is our own mistake."""
+    while isinstance(error, ExceptionGroup):  # what a group of tasks raises
+        error = error.exceptions[0]
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    return str(error) if isinstance(error, ClientError | SpeechError) else None
 
 
 def data_folder(path: str | Path) -> Path:

@@ -40,7 +40,7 @@ def sv(
     c_fa: float,
     as_json: bool,
 ) -> None:
-    """Print EER and minDCF of speaker verification, computed as WeSpeaker does; scores alone where labels are missing."""
+    """Print EER and minDCF of speaker verification, computed as WeSpeaker does; without labels write scores alone."""
     cost = DetectionCost(p_target, c_miss, c_fa)
     trials = read_trials(trials_file)
     enrolment = load(enroll)

@@ -75,7 +75,7 @@ def score_trials(
     cohort: Sequence[Vector] = (),
     top_n: int = 0,
 ) -> npt.NDArray[np.float64]:
-    """Return the cosine of each trial's vectors less `mean`; with a cohort, AS-norm of it. Raises BadList, BadOption."""
+    """Return the cosine of each trial's vectors less `mean`, or its AS-norm by a cohort. Raises BadList, BadOption."""
     missing = [each.enrolment for each in trials if each.enrolment not in enrolment]
     missing += [each.test for each in trials if each.test not in test]
     if missing:
@@ -83,7 +83,7 @@ def score_trials(
     sides = [_centred(vectors, mean) for vectors in (enrolment, test)]
     left = np.stack([sides[0][each.enrolment] for each in trials])
     right = np.stack([sides[1][each.test] for each in trials])
-    scores = np.einsum("nd,nd->n", left.astype(np.float64), right.astype(np.float64))
+    scores: npt.NDArray[np.float64] = np.einsum("nd,nd->n", left.astype(np.float64), right.astype(np.float64))
     if not len(cohort):
         return scores
     others = Cohort(_unit_rows(np.stack(list(cohort)), mean), top_n or len(cohort))
