@@ -15,7 +15,7 @@ from engines.errors import UnknownName
 from engines.kinds import ModelKind
 
 FILE = Path(__file__).with_name("registry.toml")
-CONVERTERS = 1
+CONVERTERS = 2
 """Raise when a converter writes other graphs, so that models are converted anew."""
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Converter = Literal["campplus", "segmentation"]
