@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from client.client import AsyncClient
-    from client.config import Config, Decoding, Endpointing, EndpointRule
+    from client.config import Config, Decoding, Endpointing, EndpointRule, Hotwords, LanguageModel
     from client.connection import NO_RETRY, Keepalive, Retry, Tls
     from client.errors import CallFailed, ClientError, NoMicrophone, ServerFailed
-    from client.results import Model, StreamEvent, StreamResult, Transcript, transcript
+    from client.results import HotwordsReport, Model, StreamEvent, StreamResult, Transcript, transcript
     from client.sources import MICROPHONE_CONFIG, PcmFile, microphone, paced, paced_async
     from client.speaker.client import AsyncSpeakerClient
     from client.speaker.sync import SpeakerClient
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Voiceprint,
     )
     from client.sync import Client
+    from speech.hotwords import Hotword
     from speech.results import Alternative, EventKind, Result, SpeechEvent, Token, Word
 
 __all__ = [
@@ -48,8 +49,12 @@ __all__ = [
     "Enrolled",
     "Enrolment",
     "EventKind",
+    "Hotword",
+    "Hotwords",
+    "HotwordsReport",
     "Identification",
     "Keepalive",
+    "LanguageModel",
     "Model",
     "NoMicrophone",
     "PcmFile",
@@ -80,10 +85,10 @@ __all__ = [
 # half a second for grpc and numpy (measured 2026-11-21: 0.47 s against 0.06 s).
 _MODULES = {
     "client.client": ("AsyncClient",),
-    "client.config": ("Config", "Decoding", "EndpointRule", "Endpointing"),
+    "client.config": ("Config", "Decoding", "EndpointRule", "Endpointing", "Hotwords", "LanguageModel"),
     "client.connection": ("NO_RETRY", "Keepalive", "Retry", "Tls"),
     "client.errors": ("CallFailed", "ClientError", "NoMicrophone", "ServerFailed"),
-    "client.results": ("Model", "StreamEvent", "StreamResult", "Transcript", "transcript"),
+    "client.results": ("HotwordsReport", "Model", "StreamEvent", "StreamResult", "Transcript", "transcript"),
     "client.sources": ("MICROPHONE_CONFIG", "PcmFile", "microphone", "paced", "paced_async"),
     "client.speaker.client": ("AsyncSpeakerClient",),
     "client.speaker.sync": ("SpeakerClient",),
@@ -102,6 +107,7 @@ _MODULES = {
         "Voiceprint",
     ),
     "client.sync": ("Client",),
+    "speech.hotwords": ("Hotword",),
     "speech.results": ("Alternative", "EventKind", "Result", "SpeechEvent", "Token", "Word"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}

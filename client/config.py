@@ -5,6 +5,7 @@ from typing import Literal, TypeAlias
 
 from protos import recognizer_pb2 as pb
 from speech.errors import BadOption
+from speech.hotwords import MAX_FILE_BYTES, Hotword
 
 Method: TypeAlias = Literal["ctc_greedy", "ctc_prefix_beam", "attention_rescoring"]
 EncodingName: TypeAlias = Literal["auto", "linear16", "float32", "mulaw", "alaw", "wav", "flac", "ogg", "mp3"]
@@ -25,6 +26,12 @@ _METHODS = {
     "ctc_greedy": pb.CTC_GREEDY,
     "ctc_prefix_beam": pb.CTC_PREFIX_BEAM,
     "attention_rescoring": pb.ATTENTION_RESCORING,
+}
+HotwordUnit: TypeAlias = Literal["auto", "character", "bpe"]
+_UNITS = {
+    "auto": pb.HOTWORD_UNIT_UNSPECIFIED,
+    "character": pb.HOTWORD_CHARACTER,
+    "bpe": pb.HOTWORD_BPE,
 }
 METHOD_NAMES = {number: name for name, number in _METHODS.items() if name is not None}
 
@@ -62,6 +69,28 @@ class Decoding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hotwords:
+    """Phrases to favour, in natural spelling and any case: strings, or `Hotword`s with boosts of their own.
+
+    `boost` (natural log, None: 1.5) is added for each token of a phrase; `lists` are names of lists on the server.
+    """
+
+    phrases: tuple[str | Hotword, ...] = ()
+    lists: tuple[str, ...] = ()
+    boost: float | None = None
+    unit: HotwordUnit = "auto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanguageModel:
+    """How much the model's language model counts; None keeps the model's own values."""
+
+    disabled: bool = False
+    weight: float | None = None
+    bonus: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """One recognition's settings.
 
@@ -81,6 +110,8 @@ class Config:
     single_utterance: bool = False
     decoding: Decoding = field(default_factory=Decoding)
     endpointing: Endpointing | None = None
+    hotwords: Hotwords | None = None
+    language_model: LanguageModel | None = None
 
 
 def recognition_config(config: Config) -> pb.RecognitionConfig:
@@ -96,6 +127,8 @@ def recognition_config(config: Config) -> pb.RecognitionConfig:
         model=config.model,
         endpointing_config=_endpointing(config.endpointing),
         decoding=_decoding(config.decoding),
+        hotwords=_hotwords(config.hotwords),
+        language_model=_language_model(config.language_model),
     )
 
 
@@ -121,6 +154,29 @@ def _decoding(decoding: Decoding) -> pb.DecodingConfig:
         ctc_weight=decoding.ctc_weight,
         reverse_weight=decoding.reverse_weight,
     )
+
+
+def _hotwords(hotwords: Hotwords | None) -> pb.HotwordsConfig | None:
+    if hotwords is None:
+        return None
+    if hotwords.unit not in _UNITS:
+        raise BadOption(f"unknown hotword unit {hotwords.unit!r}: known are {', '.join(_UNITS)}")
+    size = sum(len(phrase if isinstance(phrase, str) else phrase.phrase) for phrase in hotwords.phrases)
+    if size > MAX_FILE_BYTES:
+        raise BadOption(f"hotwords have {size} characters; at most {MAX_FILE_BYTES} are allowed")
+    phrases = [phrase if isinstance(phrase, Hotword) else Hotword(phrase) for phrase in hotwords.phrases]
+    return pb.HotwordsConfig(
+        hotwords=[pb.Hotword(phrase=each.phrase, boost=each.boost or 0.0) for each in phrases],
+        lists=hotwords.lists,
+        boost=hotwords.boost or 0.0,
+        unit=_UNITS[hotwords.unit],
+    )
+
+
+def _language_model(lm: LanguageModel | None) -> pb.LanguageModelConfig | None:
+    if lm is None:
+        return None
+    return pb.LanguageModelConfig(disabled=lm.disabled, weight=lm.weight, bonus=lm.bonus)
 
 
 def known_encoding(name: str) -> str:

@@ -6,8 +6,18 @@ from typing import Any, TypeVar, get_args
 
 import click
 
-from client.config import Config, Decoding, EncodingName, Endpointing, EndpointRule, Method
+from client.config import (
+    Config,
+    Decoding,
+    EncodingName,
+    Endpointing,
+    EndpointRule,
+    Hotwords,
+    LanguageModel,
+    Method,
+)
 from client.connection import Metadata, Tls
+from speech.hotwords import MAX_BOOST, MAX_FILE_BYTES, Hotword, parse_hotwords
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -55,6 +65,11 @@ recognition_options = _join(
     click.option("--language", default="", help="Language tag such as en-US: chooses among the server's models."),
     click.option("--method", type=click.Choice(get_args(Method)), help="Search. Default: the model's best."),
     click.option("--beam-size", type=click.IntRange(1, 32), help="Hypotheses the search keeps."),
+    click.option("--hotwords", type=_FILE, help="Phrases to favour, one a line; or `phrase :boost`."),
+    click.option("--boost", type=click.FloatRange(0, MAX_BOOST, min_open=True), help="Of phrases without one: 1.5."),
+    click.option("--hotword-list", multiple=True, metavar="NAME", help="A list that the server has; may be repeated."),
+    click.option("--lm-weight", type=click.FloatRange(0, 10), help="Of the model's language model; 0 is without it."),
+    click.option("--lm-bonus", type=click.FloatRange(-20, 20), help="Added for each word by the language model."),
     click.option("--n-best", type=click.IntRange(1, 32), default=1, help="Alternatives per segment."),
     click.option("--word-times", is_flag=True, help="Print each word with its times."),
     click.option("--token-times", is_flag=True, help="With --json: tokens with their times, too."),
@@ -79,7 +94,36 @@ def config_from(options: dict[str, Any]) -> Config:
         single_utterance=options["single_utterance"],
         decoding=Decoding(method=options["method"], beam_size=options["beam_size"]),
         endpointing=_endpointing(options),
+        hotwords=_hotwords(options),
+        language_model=_language_model(options),
     )
+
+
+def _hotwords(options: dict[str, Any]) -> Hotwords | None:
+    """Read the file. Raises click.UsageError for one that cannot be read or is too large, BadOption for a bad line."""
+    path: Path | None = options["hotwords"]
+    phrases: tuple[Hotword, ...] = ()
+    if path is not None:
+        try:
+            size = path.stat().st_size
+            if size > MAX_FILE_BYTES:
+                raise click.UsageError(f"{path} has {size} bytes; at most {MAX_FILE_BYTES} are allowed")
+            with path.open(encoding="utf-8") as lines:
+                phrases = tuple(parse_hotwords(lines, str(path)))
+        except OSError as error:
+            raise click.UsageError(f"{path}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise click.UsageError(f"{path}: not UTF-8 text") from error
+    if not phrases and not options["hotword_list"]:
+        return None
+    return Hotwords(phrases=phrases, lists=tuple(options["hotword_list"]), boost=options["boost"])
+
+
+def _language_model(options: dict[str, Any]) -> LanguageModel | None:
+    weight, bonus = options["lm_weight"], options["lm_bonus"]
+    if weight is None and bonus is None:
+        return None
+    return LanguageModel(disabled=weight == 0, weight=weight or None, bonus=bonus)
 
 
 def _endpointing(options: dict[str, Any]) -> Endpointing | None:
@@ -136,6 +180,8 @@ def check(options: dict[str, Any]) -> None:
         "--real-time reads files with a header: not with this --encoding": headerless and options["real_time"],
         "--encoding, --rate and --channels are about files: not with --mic": options["mic"]
         and (options["encoding"] != "auto" or options["rate"] or options["channels"]),
+        "--boost goes with --hotwords or --hotword-list": options["boost"]
+        and not (options["hotwords"] or options["hotword_list"]),
         "`-` can be given once": options["files"].count("-") > 1,
     }
     for message, is_wrong in wrong.items():

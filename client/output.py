@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 from client.jobs import Outcome
@@ -40,7 +41,17 @@ def _details(result: StreamResult, word_times: bool, n_best: int) -> Iterator[st
             yield f"\t{word.start_ms / 1000:.2f}\t{word.end_ms / 1000:.2f}\t{word.text}\t{word.confidence:.2f}"
     if n_best > 1:
         for rank, alternative in enumerate(result.alternatives, start=1):
-            yield f"\t#{rank}\t{alternative.score:.3f}\t{alternative.text}"
+            total = alternative.score + alternative.hotword_score + alternative.lm_score
+            yield f"\t#{rank}\t{total:.3f}\t{alternative.text}"
+
+
+def hotwords_warning(transcript: Transcript) -> str | None:
+    """Say which hotwords the model cannot write, if there are any."""
+    report = transcript.hotwords
+    if report is None or not report.num_unspellable:
+        return None
+    more = ", ..." if report.num_unspellable > len(report.unspellable) else ""
+    return f"{report.num_unspellable} hotwords cannot be written by the model: {', '.join(report.unspellable)}{more}"
 
 
 def to_json(outcome: Outcome) -> str:
@@ -54,6 +65,7 @@ def to_json(outcome: Outcome) -> str:
         "audio_ms": found.audio_ms,
         "results": [_result(result) for result in found.results],
         "events": [_event(event) for event in found.events],
+        "hotwords": asdict(found.hotwords) if found.hotwords else None,
         "error": {"status": problem.status, "message": problem.message} if problem else None,
     }
     return json.dumps(document, ensure_ascii=False)
@@ -73,6 +85,8 @@ def _alternative(alternative: Alternative) -> dict[str, Any]:
     return {
         "text": alternative.text,
         "score": round(alternative.score, 4),
+        "hotword_score": round(alternative.hotword_score, 4),
+        "lm_score": round(alternative.lm_score, 4),
         "confidence": round(alternative.confidence, 4),
         "words": [_timed(word) for word in alternative.words],
         "tokens": [_timed(token) for token in alternative.tokens],

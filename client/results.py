@@ -36,7 +36,19 @@ class StreamEvent(SpeechEvent):
     channel: int = 0
 
 
-Update: TypeAlias = StreamResult | StreamEvent
+@dataclass(frozen=True, slots=True)
+class HotwordsReport:
+    """What became of the hotwords of a configuration; sent only where there were any.
+
+    `unspellable` are the first phrases that the model's tokens cannot write, `num_unspellable` counts all.
+    """
+
+    num_hotwords: int
+    num_unspellable: int
+    unspellable: tuple[str, ...]
+
+
+Update: TypeAlias = StreamResult | StreamEvent | HotwordsReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +58,7 @@ class Transcript:
     results: tuple[StreamResult, ...]
     events: tuple[StreamEvent, ...] = ()
     audio_ms: int = 0
+    hotwords: HotwordsReport | None = None
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -76,6 +89,7 @@ class Model:
     sample_rate: int
     chunk_ms: int
     vocabulary_size: int
+    has_language_model: bool = False
 
 
 def transcript(updates: Iterable[Update]) -> Transcript:
@@ -83,15 +97,18 @@ def transcript(updates: Iterable[Update]) -> Transcript:
     results = []
     events = []
     audio_ms = 0
+    hotwords = None
     for update in updates:
-        if isinstance(update, StreamEvent):
+        if isinstance(update, HotwordsReport):
+            hotwords = update
+        elif isinstance(update, StreamEvent):
             events.append(update)
             audio_ms = max(audio_ms, update.time_ms)
         else:
             audio_ms = max(audio_ms, update.audio_processed_ms)
             if update.is_final:
                 results.append(update)
-    return Transcript(tuple(results), tuple(events), audio_ms)
+    return Transcript(tuple(results), tuple(events), audio_ms, hotwords)
 
 
 def join_texts(texts: Iterable[str]) -> str:
@@ -108,6 +125,8 @@ def from_response(response: pb.StreamingRecognizeResponse) -> list[Update]:
     updates: list[Update] = [_streaming_result(result) for result in response.results]
     if response.HasField("event") and response.event.type in _EVENT_KINDS:
         updates.append(_event(response.event))
+    if response.HasField("hotwords"):
+        updates.append(_hotwords(response.hotwords))
     return updates
 
 
@@ -131,7 +150,8 @@ def from_recognize_response(response: pb.RecognizeResponse) -> Transcript:
                 channel=result.channel_tag,
             )
         )
-    return Transcript(tuple(results), (), audio_ms)
+    hotwords = _hotwords(response.hotwords) if response.HasField("hotwords") else None
+    return Transcript(tuple(results), (), audio_ms, hotwords)
 
 
 def from_model_info(info: pb.ModelInfo) -> Model:
@@ -146,6 +166,7 @@ def from_model_info(info: pb.ModelInfo) -> Model:
         sample_rate=info.sample_rate_hertz,
         chunk_ms=info.chunk_ms,
         vocabulary_size=info.vocabulary_size,
+        has_language_model=info.has_language_model,
     )
 
 
@@ -167,6 +188,8 @@ def _alternatives(alternatives: Iterable[pb.SpeechRecognitionAlternative]) -> tu
         Alternative(
             text=alternative.transcript,
             score=alternative.score,
+            hotword_score=alternative.hotword_score,
+            lm_score=alternative.lm_score,
             confidence=alternative.confidence,
             words=tuple(Word(w.word, w.start_ms, w.end_ms, w.confidence) for w in alternative.words),
             # The wire has no token ids: -1 says so.
@@ -174,6 +197,10 @@ def _alternatives(alternatives: Iterable[pb.SpeechRecognitionAlternative]) -> tu
         )
         for alternative in alternatives
     )
+
+
+def _hotwords(report: pb.HotwordsReport) -> HotwordsReport:
+    return HotwordsReport(report.num_hotwords, report.num_unspellable, tuple(report.unspellable))
 
 
 _EVENT_KINDS = {

@@ -71,6 +71,7 @@ class _Run:
     def __init__(self, options: dict[str, Any], recordings: list[Recording]) -> None:
         self.texts: dict[str, str] = {}
         self.num_failed = 0
+        self._warned = False
         self.display = Display(len(recordings))
         self._options = options
         self._settings = _client_settings(options)
@@ -94,6 +95,10 @@ class _Run:
             self.num_failed += 1
             problem = outcome.problem
             self.display.print_problem(f"{outcome.recording.id}: {problem.status} {problem.message}")
+        warning = output.hotwords_warning(outcome.transcript)
+        if warning and not self._warned:
+            self._warned = True  # every recording is told the same
+            self.display.print_problem(warning)
         self.display.print_lines(_printed(outcome, self._options))
 
 

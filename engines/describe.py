@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from engines import sidefiles
-from engines.description import ModelDescription, OfflineSpec, RescoringSpec, StreamingSpec
+from engines.description import LanguageModelSpec, ModelDescription, OfflineSpec, RescoringSpec, StreamingSpec
 from engines.errors import BadModel
 from engines.families import common, decoder, w1, w2, w4, wenet_cpu
 from engines.families.common import Findings, Graph, Inspection, Role
+from engines.language_model import describe_lm, fitted_lm
 from engines.manifest import EncoderManifest, Manifest, fbank_config, read_manifest
 from engines.ort import OrtModel, OrtOptions
 from speech.features import PROFILES, FbankConfig
@@ -76,6 +77,7 @@ class _Inspector:
             streaming=streaming,
             offline=offline,
             rescoring=self._rescoring(graphs, tokens, streaming, offline),
+            language_model=None if tokens is None else self._language_model(tokens),
             tokens_path=tokens_path,
             num_tokens=0 if tokens is None else len(tokens),
             fbank=self._fbank(graphs, streaming, offline),
@@ -178,6 +180,18 @@ class _Inspector:
         folders = tuple(dict.fromkeys([self.folder, *(graph.path.parent for graph in graphs.values())]))
         path = sidefiles.find_tokens(self.manifest.tokens, folders, self.findings)
         return path, None if path is None else sidefiles.try_read_tokens(path, self.findings)
+
+    def _language_model(self, tokens: TokenTable) -> LanguageModelSpec | None:
+        stated = self.manifest.language_model
+        if stated is None:
+            return None
+        path = self.folder / stated.path
+        try:
+            summary = describe_lm(fitted_lm(path, tokens))
+        except BadModel as error:
+            self.findings.problem(f"[language_model] {error}")
+            return None
+        return LanguageModelSpec(path=path, weight=stated.weight, bonus=stated.bonus, summary=summary)
 
     def _check_vocabulary(
         self, tokens: TokenTable, streaming: StreamingSpec | None, offline: OfflineSpec | None

@@ -118,6 +118,15 @@ class RescoringSpec(Struct, frozen=True, kw_only=True):
     float_type: str = "float32"
 
 
+class LanguageModelSpec(Struct, frozen=True, kw_only=True):
+    """A language model that fits the tokens; `summary` says how, in words."""
+
+    path: Path
+    weight: float
+    bonus: float
+    summary: str
+
+
 class ModelDescription(Struct, frozen=True, kw_only=True):
     """A model folder, read and checked. It can be loaded when `problems` is empty; `notes` are worth knowing."""
 
@@ -128,6 +137,7 @@ class ModelDescription(Struct, frozen=True, kw_only=True):
     streaming: StreamingSpec | None = None
     offline: OfflineSpec | None = None
     rescoring: RescoringSpec | None = None
+    language_model: LanguageModelSpec | None = None
     tokens_path: Path | None = None
     num_tokens: int = 0
     fbank: FbankConfig = FbankConfig()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
 from engines.description import ModelDescription, OfflineSpec, StreamingSpec
 from engines.encoder import StreamingEncoder
+from engines.language_model import fitted_lm
 from engines.offline import open_offline
 from engines.ort import OrtOptions
 from engines.recordings import OfflineCtc
@@ -17,9 +19,11 @@ from engines.sidefiles import read_tokens
 from engines.streaming import StreamingCtc
 from engines.wenet_cpu import WenetCpuEncoder
 from engines.wenet_streaming import WenetStreamingEncoder
+from speech.biasing import FittedLm
 from speech.tokens import TokenTable
 
 Count = Annotated[int, Meta(ge=1)]
+DEFAULT_LM_WEIGHTS = (0.5, 0.0)  # weight and bonus; those of model.toml
 
 
 class EngineOptions(Struct, frozen=True, kw_only=True):
@@ -48,6 +52,8 @@ class LoadedModel:
     streaming: StreamingCtc | None
     offline: OfflineCtc | None
     rescorer: Rescorer | None
+    lm: FittedLm | None = None
+    lm_weights: tuple[float, float] = DEFAULT_LM_WEIGHTS
 
 
 def load(description: ModelDescription, options: EngineOptions) -> LoadedModel:
@@ -55,7 +61,7 @@ def load(description: ModelDescription, options: EngineOptions) -> LoadedModel:
     description.require_usable()
     assert description.tokens_path is not None, "a folder without tokens has a problem"
     tokens = read_tokens(description.tokens_path)
-    rescorer = None
+    rescorer, lm = None, description.language_model
     if description.rescoring is not None:
         rescorer = Rescorer(description.rescoring, options.rescoring_batch, options.ort)
     return LoadedModel(
@@ -64,7 +70,16 @@ def load(description: ModelDescription, options: EngineOptions) -> LoadedModel:
         streaming=None if description.streaming is None else load_streaming(description, tokens, options),
         offline=None if description.offline is None else _offline(description, tokens, rescorer, options),
         rescorer=rescorer,
+        lm=None if lm is None else fitted_lm(lm.path, tokens),
+        lm_weights=DEFAULT_LM_WEIGHTS if lm is None else (lm.weight, lm.bonus),
     )
+
+
+def with_lm(loaded: LoadedModel, path: Path) -> LoadedModel:
+    """Give a model a language model, unless it has its own. Raises BadModel where it cannot be read or does not fit."""
+    if loaded.lm is not None:
+        return loaded
+    return replace(loaded, lm=fitted_lm(path, loaded.tokens))
 
 
 def load_streaming(description: ModelDescription, tokens: TokenTable, options: EngineOptions) -> StreamingCtc:

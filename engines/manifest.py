@@ -85,6 +85,14 @@ class PositionsManifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     limit: Annotated[int, Meta(ge=0)]
 
 
+class LanguageModelManifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An ARPA file (.arpa, .arpa.gz) that fits the tokens; a word of probability p adds weight * ln p + bonus."""
+
+    path: str
+    weight: Annotated[float, Meta(ge=0.0, le=10.0)] = 0.5
+    bonus: Annotated[float, Meta(ge=-20.0, le=20.0)] = 0.0
+
+
 class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All of `model.toml`."""
 
@@ -99,6 +107,7 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     speaker: SpeakerManifest | None = None
     features: FeaturesManifest = FeaturesManifest()
     positions: PositionsManifest | None = None
+    language_model: LanguageModelManifest | None = None
 
     @property
     def names_graphs(self) -> bool:

@@ -25,6 +25,7 @@ def describe_text(description: ModelDescription) -> str:
     lines += _streaming(description.streaming, description.fbank)
     lines += _offline(description.offline, description.fbank)
     lines += _rescoring(description.rescoring)
+    lines += _language_model(description)
     lines.append(_tokens(description))
     lines.append(f"  features    {features_text(description.fbank)}")
     lines += [f"  note        {note}" for note in description.notes]
@@ -81,6 +82,16 @@ def _rescoring(spec: RescoringSpec | None) -> list[str]:
 
 def _weights(spec: RescoringSpec) -> list[tuple[str, float | None]]:
     return [("CTC", spec.ctc_weight), ("reverse", spec.reverse_weight)]
+
+
+def _language_model(description: ModelDescription) -> list[str]:
+    spec = description.language_model
+    if spec is None:
+        return []
+    return [
+        f"  lm          {spec.path.name}: {spec.summary}",
+        f"              weight {spec.weight:g}, bonus {spec.bonus:g}",
+    ]
 
 
 def _tokens(description: ModelDescription) -> str:

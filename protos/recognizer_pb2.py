@@ -24,53 +24,63 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17protos/recognizer.proto\x12\tchorus.v1\"\xe8\x01\n\x0e\x44\x65\x63odingConfig\x12)\n\x06method\x18\x01 \x01(\x0e\x32\x19.chorus.v1.DecodingMethod\x12\x11\n\tbeam_size\x18\x02 \x01(\x05\x12\r\n\x05top_k\x18\x03 \x01(\x05\x12\x1a\n\x12\x63utoff_probability\x18\x04 \x01(\x02\x12\x15\n\rblank_penalty\x18\x05 \x01(\x02\x12\x17\n\nctc_weight\x18\x06 \x01(\x02H\x00\x88\x01\x01\x12\x1b\n\x0ereverse_weight\x18\x07 \x01(\x02H\x01\x88\x01\x01\x42\r\n\x0b_ctc_weightB\x11\n\x0f_reverse_weight\"d\n\x0c\x45ndpointRule\x12\x1f\n\x17min_trailing_silence_ms\x18\x01 \x01(\x05\x12\x18\n\x10min_utterance_ms\x18\x02 \x01(\x05\x12\x19\n\x11must_contain_text\x18\x03 \x01(\x08\"\x9d\x01\n\x11\x45ndpointingConfig\x12\x10\n\x08\x64isabled\x18\x01 \x01(\x08\x12&\n\x05rule1\x18\x02 \x01(\x0b\x32\x17.chorus.v1.EndpointRule\x12&\n\x05rule2\x18\x03 \x01(\x0b\x32\x17.chorus.v1.EndpointRule\x12&\n\x05rule3\x18\x04 \x01(\x0b\x32\x17.chorus.v1.EndpointRule\"\xe3\x02\n\x11RecognitionConfig\x12*\n\x08\x65ncoding\x18\x01 \x01(\x0e\x32\x18.chorus.v1.AudioEncoding\x12\x19\n\x11sample_rate_hertz\x18\x02 \x01(\x05\x12\x15\n\rlanguage_code\x18\x03 \x01(\t\x12\x18\n\x10max_alternatives\x18\x04 \x01(\x05\x12\x1b\n\x13\x61udio_channel_count\x18\x07 \x01(\x05\x12 \n\x18\x65nable_word_time_offsets\x18\x08 \x01(\x08\x12!\n\x19\x65nable_token_time_offsets\x18\t \x01(\x08\x12\r\n\x05model\x18\r \x01(\t\x12\x38\n\x12\x65ndpointing_config\x18\x19 \x01(\x0b\x32\x1c.chorus.v1.EndpointingConfig\x12+\n\x08\x64\x65\x63oding\x18\x1e \x01(\x0b\x32\x19.chorus.v1.DecodingConfig\"}\n\x1aStreamingRecognitionConfig\x12,\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1c.chorus.v1.RecognitionConfig\x12\x17\n\x0finterim_results\x18\x02 \x01(\x08\x12\x18\n\x10single_utterance\x18\x03 \x01(\x08\"\x8c\x01\n\x19StreamingRecognizeRequest\x12\x41\n\x10streaming_config\x18\x01 \x01(\x0b\x32%.chorus.v1.StreamingRecognitionConfigH\x00\x12\x17\n\raudio_content\x18\x02 \x01(\x0cH\x00\x42\x13\n\x11streaming_request\"{\n\x1aStreamingRecognizeResponse\x12\x36\n\x07results\x18\x01 \x03(\x0b\x32%.chorus.v1.StreamingRecognitionResult\x12%\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x16.chorus.v1.SpeechEvent\"\xe1\x01\n\x1aStreamingRecognitionResult\x12=\n\x0c\x61lternatives\x18\x01 \x03(\x0b\x32\'.chorus.v1.SpeechRecognitionAlternative\x12\x10\n\x08is_final\x18\x02 \x01(\x08\x12\x11\n\tstability\x18\x03 \x01(\x02\x12\x13\n\x0b\x63hannel_tag\x18\x05 \x01(\x05\x12\x17\n\x0f\x61udio_processed\x18\x06 \x01(\x02\x12\x0f\n\x07segment\x18\n \x01(\x05\x12\x10\n\x08start_ms\x18\x0b \x01(\x05\x12\x0e\n\x06\x65nd_ms\x18\x0c \x01(\x05\"\x9e\x01\n\x1cSpeechRecognitionAlternative\x12\x12\n\ntranscript\x18\x01 \x01(\t\x12\x12\n\nconfidence\x18\x02 \x01(\x02\x12\"\n\x05words\x18\x03 \x03(\x0b\x32\x13.chorus.v1.WordInfo\x12#\n\x06tokens\x18\x04 \x03(\x0b\x32\x13.chorus.v1.WordInfo\x12\r\n\x05score\x18\x05 \x01(\x02\"N\n\x08WordInfo\x12\x10\n\x08start_ms\x18\x01 \x01(\x05\x12\x0e\n\x06\x65nd_ms\x18\x02 \x01(\x05\x12\x0c\n\x04word\x18\x03 \x01(\t\x12\x12\n\nconfidence\x18\x04 \x01(\x02\"\xbd\x01\n\x0bSpeechEvent\x12)\n\x04type\x18\x01 \x01(\x0e\x32\x1b.chorus.v1.SpeechEvent.Type\x12\x0f\n\x07time_ms\x18\x02 \x01(\x05\x12\x13\n\x0b\x63hannel_tag\x18\x03 \x01(\x05\x12\x0c\n\x04rule\x18\x04 \x01(\t\"O\n\x04Type\x12\x14\n\x10TYPE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSPEECH_START\x10\x01\x12\x0c\n\x08\x45NDPOINT\x10\x02\x12\x11\n\rEND_OF_STREAM\x10\x03\"O\n\x10RecognizeRequest\x12,\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1c.chorus.v1.RecognitionConfig\x12\r\n\x05\x61udio\x18\x02 \x01(\x0c\"a\n\x11RecognizeResponse\x12\x33\n\x07results\x18\x01 \x03(\x0b\x32\".chorus.v1.SpeechRecognitionResult\x12\x17\n\x0f\x61udio_processed\x18\x02 \x01(\x02\"\x8f\x01\n\x17SpeechRecognitionResult\x12=\n\x0c\x61lternatives\x18\x01 \x03(\x0b\x32\'.chorus.v1.SpeechRecognitionAlternative\x12\x13\n\x0b\x63hannel_tag\x18\x02 \x01(\x05\x12\x10\n\x08start_ms\x18\x03 \x01(\x05\x12\x0e\n\x06\x65nd_ms\x18\x04 \x01(\x05\"\x13\n\x11ListModelsRequest\":\n\x12ListModelsResponse\x12$\n\x06models\x18\x01 \x03(\x0b\x32\x14.chorus.v1.ModelInfo\"\xda\x01\n\tModelInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rlanguage_code\x18\x02 \x01(\t\x12\x12\n\nis_default\x18\x03 \x01(\x08\x12\x11\n\tstreaming\x18\x04 \x01(\x08\x12\x0f\n\x07offline\x18\x05 \x01(\x08\x12*\n\x07methods\x18\x06 \x03(\x0e\x32\x19.chorus.v1.DecodingMethod\x12\x19\n\x11sample_rate_hertz\x18\x07 \x01(\x05\x12\x10\n\x08\x63hunk_ms\x18\x08 \x01(\x05\x12\x17\n\x0fvocabulary_size\x18\t \x01(\x05*~\n\rAudioEncoding\x12\x18\n\x14\x45NCODING_UNSPECIFIED\x10\x00\x12\x0c\n\x08LINEAR16\x10\x01\x12\x08\n\x04\x46LAC\x10\x02\x12\t\n\x05MULAW\x10\x03\x12\x07\n\x03OGG\x10\x04\x12\x07\n\x03WAV\x10\x05\x12\x07\n\x03MP3\x10\x08\x12\x08\n\x04\x41LAW\x10\x14\x12\x0b\n\x07\x46LOAT32\x10\x15*o\n\x0e\x44\x65\x63odingMethod\x12\x1f\n\x1b\x44\x45\x43ODING_METHOD_UNSPECIFIED\x10\x00\x12\x0e\n\nCTC_GREEDY\x10\x01\x12\x13\n\x0f\x43TC_PREFIX_BEAM\x10\x02\x12\x17\n\x13\x41TTENTION_RESCORING\x10\x03\x32\x86\x02\n\nRecognizer\x12\x46\n\tRecognize\x12\x1b.chorus.v1.RecognizeRequest\x1a\x1c.chorus.v1.RecognizeResponse\x12\x65\n\x12StreamingRecognize\x12$.chorus.v1.StreamingRecognizeRequest\x1a%.chorus.v1.StreamingRecognizeResponse(\x01\x30\x01\x12I\n\nListModels\x12\x1c.chorus.v1.ListModelsRequest\x1a\x1d.chorus.v1.ListModelsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17protos/recognizer.proto\x12\tchorus.v1\"\xe8\x01\n\x0e\x44\x65\x63odingConfig\x12)\n\x06method\x18\x01 \x01(\x0e\x32\x19.chorus.v1.DecodingMethod\x12\x11\n\tbeam_size\x18\x02 \x01(\x05\x12\r\n\x05top_k\x18\x03 \x01(\x05\x12\x1a\n\x12\x63utoff_probability\x18\x04 \x01(\x02\x12\x15\n\rblank_penalty\x18\x05 \x01(\x02\x12\x17\n\nctc_weight\x18\x06 \x01(\x02H\x00\x88\x01\x01\x12\x1b\n\x0ereverse_weight\x18\x07 \x01(\x02H\x01\x88\x01\x01\x42\r\n\x0b_ctc_weightB\x11\n\x0f_reverse_weight\"d\n\x0c\x45ndpointRule\x12\x1f\n\x17min_trailing_silence_ms\x18\x01 \x01(\x05\x12\x18\n\x10min_utterance_ms\x18\x02 \x01(\x05\x12\x19\n\x11must_contain_text\x18\x03 \x01(\x08\"\x9d\x01\n\x11\x45ndpointingConfig\x12\x10\n\x08\x64isabled\x18\x01 \x01(\x08\x12&\n\x05rule1\x18\x02 \x01(\x0b\x32\x17.chorus.v1.EndpointRule\x12&\n\x05rule2\x18\x03 \x01(\x0b\x32\x17.chorus.v1.EndpointRule\x12&\n\x05rule3\x18\x04 \x01(\x0b\x32\x17.chorus.v1.EndpointRule\"(\n\x07Hotword\x12\x0e\n\x06phrase\x18\x01 \x01(\t\x12\r\n\x05\x62oost\x18\x02 \x01(\x02\"z\n\x0eHotwordsConfig\x12$\n\x08hotwords\x18\x01 \x03(\x0b\x32\x12.chorus.v1.Hotword\x12\r\n\x05lists\x18\x02 \x03(\t\x12\r\n\x05\x62oost\x18\x03 \x01(\x02\x12$\n\x04unit\x18\x04 \x01(\x0e\x32\x16.chorus.v1.HotwordUnit\"e\n\x13LanguageModelConfig\x12\x10\n\x08\x64isabled\x18\x01 \x01(\x08\x12\x13\n\x06weight\x18\x02 \x01(\x02H\x00\x88\x01\x01\x12\x12\n\x05\x62onus\x18\x03 \x01(\x02H\x01\x88\x01\x01\x42\t\n\x07_weightB\x08\n\x06_bonus\"\xc8\x03\n\x11RecognitionConfig\x12*\n\x08\x65ncoding\x18\x01 \x01(\x0e\x32\x18.chorus.v1.AudioEncoding\x12\x19\n\x11sample_rate_hertz\x18\x02 \x01(\x05\x12\x15\n\rlanguage_code\x18\x03 \x01(\t\x12\x18\n\x10max_alternatives\x18\x04 \x01(\x05\x12\x1b\n\x13\x61udio_channel_count\x18\x07 \x01(\x05\x12 \n\x18\x65nable_word_time_offsets\x18\x08 \x01(\x08\x12!\n\x19\x65nable_token_time_offsets\x18\t \x01(\x08\x12\r\n\x05model\x18\r \x01(\t\x12\x38\n\x12\x65ndpointing_config\x18\x19 \x01(\x0b\x32\x1c.chorus.v1.EndpointingConfig\x12+\n\x08hotwords\x18\x1a \x01(\x0b\x32\x19.chorus.v1.HotwordsConfig\x12\x36\n\x0elanguage_model\x18\x1b \x01(\x0b\x32\x1e.chorus.v1.LanguageModelConfig\x12+\n\x08\x64\x65\x63oding\x18\x1e \x01(\x0b\x32\x19.chorus.v1.DecodingConfig\"}\n\x1aStreamingRecognitionConfig\x12,\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1c.chorus.v1.RecognitionConfig\x12\x17\n\x0finterim_results\x18\x02 \x01(\x08\x12\x18\n\x10single_utterance\x18\x03 \x01(\x08\"\x8c\x01\n\x19StreamingRecognizeRequest\x12\x41\n\x10streaming_config\x18\x01 \x01(\x0b\x32%.chorus.v1.StreamingRecognitionConfigH\x00\x12\x17\n\raudio_content\x18\x02 \x01(\x0cH\x00\x42\x13\n\x11streaming_request\"\xa8\x01\n\x1aStreamingRecognizeResponse\x12\x36\n\x07results\x18\x01 \x03(\x0b\x32%.chorus.v1.StreamingRecognitionResult\x12%\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x16.chorus.v1.SpeechEvent\x12+\n\x08hotwords\x18\x03 \x01(\x0b\x32\x19.chorus.v1.HotwordsReport\"T\n\x0eHotwordsReport\x12\x14\n\x0cnum_hotwords\x18\x01 \x01(\x05\x12\x17\n\x0fnum_unspellable\x18\x02 \x01(\x05\x12\x13\n\x0bunspellable\x18\x03 \x03(\t\"\xe1\x01\n\x1aStreamingRecognitionResult\x12=\n\x0c\x61lternatives\x18\x01 \x03(\x0b\x32\'.chorus.v1.SpeechRecognitionAlternative\x12\x10\n\x08is_final\x18\x02 \x01(\x08\x12\x11\n\tstability\x18\x03 \x01(\x02\x12\x13\n\x0b\x63hannel_tag\x18\x05 \x01(\x05\x12\x17\n\x0f\x61udio_processed\x18\x06 \x01(\x02\x12\x0f\n\x07segment\x18\n \x01(\x05\x12\x10\n\x08start_ms\x18\x0b \x01(\x05\x12\x0e\n\x06\x65nd_ms\x18\x0c \x01(\x05\"\xc7\x01\n\x1cSpeechRecognitionAlternative\x12\x12\n\ntranscript\x18\x01 \x01(\t\x12\x12\n\nconfidence\x18\x02 \x01(\x02\x12\"\n\x05words\x18\x03 \x03(\x0b\x32\x13.chorus.v1.WordInfo\x12#\n\x06tokens\x18\x04 \x03(\x0b\x32\x13.chorus.v1.WordInfo\x12\r\n\x05score\x18\x05 \x01(\x02\x12\x15\n\rhotword_score\x18\x06 \x01(\x02\x12\x10\n\x08lm_score\x18\x07 \x01(\x02\"N\n\x08WordInfo\x12\x10\n\x08start_ms\x18\x01 \x01(\x05\x12\x0e\n\x06\x65nd_ms\x18\x02 \x01(\x05\x12\x0c\n\x04word\x18\x03 \x01(\t\x12\x12\n\nconfidence\x18\x04 \x01(\x02\"\xbd\x01\n\x0bSpeechEvent\x12)\n\x04type\x18\x01 \x01(\x0e\x32\x1b.chorus.v1.SpeechEvent.Type\x12\x0f\n\x07time_ms\x18\x02 \x01(\x05\x12\x13\n\x0b\x63hannel_tag\x18\x03 \x01(\x05\x12\x0c\n\x04rule\x18\x04 \x01(\t\"O\n\x04Type\x12\x14\n\x10TYPE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSPEECH_START\x10\x01\x12\x0c\n\x08\x45NDPOINT\x10\x02\x12\x11\n\rEND_OF_STREAM\x10\x03\"O\n\x10RecognizeRequest\x12,\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1c.chorus.v1.RecognitionConfig\x12\r\n\x05\x61udio\x18\x02 \x01(\x0c\"\x8e\x01\n\x11RecognizeResponse\x12\x33\n\x07results\x18\x01 \x03(\x0b\x32\".chorus.v1.SpeechRecognitionResult\x12\x17\n\x0f\x61udio_processed\x18\x02 \x01(\x02\x12+\n\x08hotwords\x18\x03 \x01(\x0b\x32\x19.chorus.v1.HotwordsReport\"\x8f\x01\n\x17SpeechRecognitionResult\x12=\n\x0c\x61lternatives\x18\x01 \x03(\x0b\x32\'.chorus.v1.SpeechRecognitionAlternative\x12\x13\n\x0b\x63hannel_tag\x18\x02 \x01(\x05\x12\x10\n\x08start_ms\x18\x03 \x01(\x05\x12\x0e\n\x06\x65nd_ms\x18\x04 \x01(\x05\"\x13\n\x11ListModelsRequest\":\n\x12ListModelsResponse\x12$\n\x06models\x18\x01 \x03(\x0b\x32\x14.chorus.v1.ModelInfo\"\xf6\x01\n\tModelInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rlanguage_code\x18\x02 \x01(\t\x12\x12\n\nis_default\x18\x03 \x01(\x08\x12\x11\n\tstreaming\x18\x04 \x01(\x08\x12\x0f\n\x07offline\x18\x05 \x01(\x08\x12*\n\x07methods\x18\x06 \x03(\x0e\x32\x19.chorus.v1.DecodingMethod\x12\x19\n\x11sample_rate_hertz\x18\x07 \x01(\x05\x12\x10\n\x08\x63hunk_ms\x18\x08 \x01(\x05\x12\x17\n\x0fvocabulary_size\x18\t \x01(\x05\x12\x1a\n\x12has_language_model\x18\n \x01(\x08*~\n\rAudioEncoding\x12\x18\n\x14\x45NCODING_UNSPECIFIED\x10\x00\x12\x0c\n\x08LINEAR16\x10\x01\x12\x08\n\x04\x46LAC\x10\x02\x12\t\n\x05MULAW\x10\x03\x12\x07\n\x03OGG\x10\x04\x12\x07\n\x03WAV\x10\x05\x12\x07\n\x03MP3\x10\x08\x12\x08\n\x04\x41LAW\x10\x14\x12\x0b\n\x07\x46LOAT32\x10\x15*o\n\x0e\x44\x65\x63odingMethod\x12\x1f\n\x1b\x44\x45\x43ODING_METHOD_UNSPECIFIED\x10\x00\x12\x0e\n\nCTC_GREEDY\x10\x01\x12\x13\n\x0f\x43TC_PREFIX_BEAM\x10\x02\x12\x17\n\x13\x41TTENTION_RESCORING\x10\x03*S\n\x0bHotwordUnit\x12\x1c\n\x18HOTWORD_UNIT_UNSPECIFIED\x10\x00\x12\x15\n\x11HOTWORD_CHARACTER\x10\x01\x12\x0f\n\x0bHOTWORD_BPE\x10\x02\x32\x86\x02\n\nRecognizer\x12\x46\n\tRecognize\x12\x1b.chorus.v1.RecognizeRequest\x1a\x1c.chorus.v1.RecognizeResponse\x12\x65\n\x12StreamingRecognize\x12$.chorus.v1.StreamingRecognizeRequest\x1a%.chorus.v1.StreamingRecognizeResponse(\x01\x30\x01\x12I\n\nListModels\x12\x1c.chorus.v1.ListModelsRequest\x1a\x1d.chorus.v1.ListModelsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.recognizer_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_AUDIOENCODING']._serialized_start=2577
-  _globals['_AUDIOENCODING']._serialized_end=2703
-  _globals['_DECODINGMETHOD']._serialized_start=2705
-  _globals['_DECODINGMETHOD']._serialized_end=2816
+  _globals['_AUDIOENCODING']._serialized_start=3194
+  _globals['_AUDIOENCODING']._serialized_end=3320
+  _globals['_DECODINGMETHOD']._serialized_start=3322
+  _globals['_DECODINGMETHOD']._serialized_end=3433
+  _globals['_HOTWORDUNIT']._serialized_start=3435
+  _globals['_HOTWORDUNIT']._serialized_end=3518
   _globals['_DECODINGCONFIG']._serialized_start=39
   _globals['_DECODINGCONFIG']._serialized_end=271
   _globals['_ENDPOINTRULE']._serialized_start=273
   _globals['_ENDPOINTRULE']._serialized_end=373
   _globals['_ENDPOINTINGCONFIG']._serialized_start=376
   _globals['_ENDPOINTINGCONFIG']._serialized_end=533
-  _globals['_RECOGNITIONCONFIG']._serialized_start=536
-  _globals['_RECOGNITIONCONFIG']._serialized_end=891
-  _globals['_STREAMINGRECOGNITIONCONFIG']._serialized_start=893
-  _globals['_STREAMINGRECOGNITIONCONFIG']._serialized_end=1018
-  _globals['_STREAMINGRECOGNIZEREQUEST']._serialized_start=1021
-  _globals['_STREAMINGRECOGNIZEREQUEST']._serialized_end=1161
-  _globals['_STREAMINGRECOGNIZERESPONSE']._serialized_start=1163
-  _globals['_STREAMINGRECOGNIZERESPONSE']._serialized_end=1286
-  _globals['_STREAMINGRECOGNITIONRESULT']._serialized_start=1289
-  _globals['_STREAMINGRECOGNITIONRESULT']._serialized_end=1514
-  _globals['_SPEECHRECOGNITIONALTERNATIVE']._serialized_start=1517
-  _globals['_SPEECHRECOGNITIONALTERNATIVE']._serialized_end=1675
-  _globals['_WORDINFO']._serialized_start=1677
-  _globals['_WORDINFO']._serialized_end=1755
-  _globals['_SPEECHEVENT']._serialized_start=1758
-  _globals['_SPEECHEVENT']._serialized_end=1947
-  _globals['_SPEECHEVENT_TYPE']._serialized_start=1868
-  _globals['_SPEECHEVENT_TYPE']._serialized_end=1947
-  _globals['_RECOGNIZEREQUEST']._serialized_start=1949
-  _globals['_RECOGNIZEREQUEST']._serialized_end=2028
-  _globals['_RECOGNIZERESPONSE']._serialized_start=2030
-  _globals['_RECOGNIZERESPONSE']._serialized_end=2127
-  _globals['_SPEECHRECOGNITIONRESULT']._serialized_start=2130
-  _globals['_SPEECHRECOGNITIONRESULT']._serialized_end=2273
-  _globals['_LISTMODELSREQUEST']._serialized_start=2275
-  _globals['_LISTMODELSREQUEST']._serialized_end=2294
-  _globals['_LISTMODELSRESPONSE']._serialized_start=2296
-  _globals['_LISTMODELSRESPONSE']._serialized_end=2354
-  _globals['_MODELINFO']._serialized_start=2357
-  _globals['_MODELINFO']._serialized_end=2575
-  _globals['_RECOGNIZER']._serialized_start=2819
-  _globals['_RECOGNIZER']._serialized_end=3081
+  _globals['_HOTWORD']._serialized_start=535
+  _globals['_HOTWORD']._serialized_end=575
+  _globals['_HOTWORDSCONFIG']._serialized_start=577
+  _globals['_HOTWORDSCONFIG']._serialized_end=699
+  _globals['_LANGUAGEMODELCONFIG']._serialized_start=701
+  _globals['_LANGUAGEMODELCONFIG']._serialized_end=802
+  _globals['_RECOGNITIONCONFIG']._serialized_start=805
+  _globals['_RECOGNITIONCONFIG']._serialized_end=1261
+  _globals['_STREAMINGRECOGNITIONCONFIG']._serialized_start=1263
+  _globals['_STREAMINGRECOGNITIONCONFIG']._serialized_end=1388
+  _globals['_STREAMINGRECOGNIZEREQUEST']._serialized_start=1391
+  _globals['_STREAMINGRECOGNIZEREQUEST']._serialized_end=1531
+  _globals['_STREAMINGRECOGNIZERESPONSE']._serialized_start=1534
+  _globals['_STREAMINGRECOGNIZERESPONSE']._serialized_end=1702
+  _globals['_HOTWORDSREPORT']._serialized_start=1704
+  _globals['_HOTWORDSREPORT']._serialized_end=1788
+  _globals['_STREAMINGRECOGNITIONRESULT']._serialized_start=1791
+  _globals['_STREAMINGRECOGNITIONRESULT']._serialized_end=2016
+  _globals['_SPEECHRECOGNITIONALTERNATIVE']._serialized_start=2019
+  _globals['_SPEECHRECOGNITIONALTERNATIVE']._serialized_end=2218
+  _globals['_WORDINFO']._serialized_start=2220
+  _globals['_WORDINFO']._serialized_end=2298
+  _globals['_SPEECHEVENT']._serialized_start=2301
+  _globals['_SPEECHEVENT']._serialized_end=2490
+  _globals['_SPEECHEVENT_TYPE']._serialized_start=2411
+  _globals['_SPEECHEVENT_TYPE']._serialized_end=2490
+  _globals['_RECOGNIZEREQUEST']._serialized_start=2492
+  _globals['_RECOGNIZEREQUEST']._serialized_end=2571
+  _globals['_RECOGNIZERESPONSE']._serialized_start=2574
+  _globals['_RECOGNIZERESPONSE']._serialized_end=2716
+  _globals['_SPEECHRECOGNITIONRESULT']._serialized_start=2719
+  _globals['_SPEECHRECOGNITIONRESULT']._serialized_end=2862
+  _globals['_LISTMODELSREQUEST']._serialized_start=2864
+  _globals['_LISTMODELSREQUEST']._serialized_end=2883
+  _globals['_LISTMODELSRESPONSE']._serialized_start=2885
+  _globals['_LISTMODELSRESPONSE']._serialized_end=2943
+  _globals['_MODELINFO']._serialized_start=2946
+  _globals['_MODELINFO']._serialized_end=3192
+  _globals['_RECOGNIZER']._serialized_start=3521
+  _globals['_RECOGNIZER']._serialized_end=3783
 # @@protoc_insertion_point(module_scope)

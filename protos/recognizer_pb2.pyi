@@ -25,6 +25,12 @@ class DecodingMethod(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CTC_GREEDY: _ClassVar[DecodingMethod]
     CTC_PREFIX_BEAM: _ClassVar[DecodingMethod]
     ATTENTION_RESCORING: _ClassVar[DecodingMethod]
+
+class HotwordUnit(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    HOTWORD_UNIT_UNSPECIFIED: _ClassVar[HotwordUnit]
+    HOTWORD_CHARACTER: _ClassVar[HotwordUnit]
+    HOTWORD_BPE: _ClassVar[HotwordUnit]
 ENCODING_UNSPECIFIED: AudioEncoding
 LINEAR16: AudioEncoding
 FLAC: AudioEncoding
@@ -38,6 +44,9 @@ DECODING_METHOD_UNSPECIFIED: DecodingMethod
 CTC_GREEDY: DecodingMethod
 CTC_PREFIX_BEAM: DecodingMethod
 ATTENTION_RESCORING: DecodingMethod
+HOTWORD_UNIT_UNSPECIFIED: HotwordUnit
+HOTWORD_CHARACTER: HotwordUnit
+HOTWORD_BPE: HotwordUnit
 
 class DecodingConfig(_message.Message):
     __slots__ = ("method", "beam_size", "top_k", "cutoff_probability", "blank_penalty", "ctc_weight", "reverse_weight")
@@ -79,8 +88,38 @@ class EndpointingConfig(_message.Message):
     rule3: EndpointRule
     def __init__(self, disabled: _Optional[bool] = ..., rule1: _Optional[_Union[EndpointRule, _Mapping]] = ..., rule2: _Optional[_Union[EndpointRule, _Mapping]] = ..., rule3: _Optional[_Union[EndpointRule, _Mapping]] = ...) -> None: ...
 
+class Hotword(_message.Message):
+    __slots__ = ("phrase", "boost")
+    PHRASE_FIELD_NUMBER: _ClassVar[int]
+    BOOST_FIELD_NUMBER: _ClassVar[int]
+    phrase: str
+    boost: float
+    def __init__(self, phrase: _Optional[str] = ..., boost: _Optional[float] = ...) -> None: ...
+
+class HotwordsConfig(_message.Message):
+    __slots__ = ("hotwords", "lists", "boost", "unit")
+    HOTWORDS_FIELD_NUMBER: _ClassVar[int]
+    LISTS_FIELD_NUMBER: _ClassVar[int]
+    BOOST_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    hotwords: _containers.RepeatedCompositeFieldContainer[Hotword]
+    lists: _containers.RepeatedScalarFieldContainer[str]
+    boost: float
+    unit: HotwordUnit
+    def __init__(self, hotwords: _Optional[_Iterable[_Union[Hotword, _Mapping]]] = ..., lists: _Optional[_Iterable[str]] = ..., boost: _Optional[float] = ..., unit: _Optional[_Union[HotwordUnit, str]] = ...) -> None: ...
+
+class LanguageModelConfig(_message.Message):
+    __slots__ = ("disabled", "weight", "bonus")
+    DISABLED_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    BONUS_FIELD_NUMBER: _ClassVar[int]
+    disabled: bool
+    weight: float
+    bonus: float
+    def __init__(self, disabled: _Optional[bool] = ..., weight: _Optional[float] = ..., bonus: _Optional[float] = ...) -> None: ...
+
 class RecognitionConfig(_message.Message):
-    __slots__ = ("encoding", "sample_rate_hertz", "language_code", "max_alternatives", "audio_channel_count", "enable_word_time_offsets", "enable_token_time_offsets", "model", "endpointing_config", "decoding")
+    __slots__ = ("encoding", "sample_rate_hertz", "language_code", "max_alternatives", "audio_channel_count", "enable_word_time_offsets", "enable_token_time_offsets", "model", "endpointing_config", "hotwords", "language_model", "decoding")
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATE_HERTZ_FIELD_NUMBER: _ClassVar[int]
     LANGUAGE_CODE_FIELD_NUMBER: _ClassVar[int]
@@ -90,6 +129,8 @@ class RecognitionConfig(_message.Message):
     ENABLE_TOKEN_TIME_OFFSETS_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     ENDPOINTING_CONFIG_FIELD_NUMBER: _ClassVar[int]
+    HOTWORDS_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGE_MODEL_FIELD_NUMBER: _ClassVar[int]
     DECODING_FIELD_NUMBER: _ClassVar[int]
     encoding: AudioEncoding
     sample_rate_hertz: int
@@ -100,8 +141,10 @@ class RecognitionConfig(_message.Message):
     enable_token_time_offsets: bool
     model: str
     endpointing_config: EndpointingConfig
+    hotwords: HotwordsConfig
+    language_model: LanguageModelConfig
     decoding: DecodingConfig
-    def __init__(self, encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate_hertz: _Optional[int] = ..., language_code: _Optional[str] = ..., max_alternatives: _Optional[int] = ..., audio_channel_count: _Optional[int] = ..., enable_word_time_offsets: _Optional[bool] = ..., enable_token_time_offsets: _Optional[bool] = ..., model: _Optional[str] = ..., endpointing_config: _Optional[_Union[EndpointingConfig, _Mapping]] = ..., decoding: _Optional[_Union[DecodingConfig, _Mapping]] = ...) -> None: ...
+    def __init__(self, encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate_hertz: _Optional[int] = ..., language_code: _Optional[str] = ..., max_alternatives: _Optional[int] = ..., audio_channel_count: _Optional[int] = ..., enable_word_time_offsets: _Optional[bool] = ..., enable_token_time_offsets: _Optional[bool] = ..., model: _Optional[str] = ..., endpointing_config: _Optional[_Union[EndpointingConfig, _Mapping]] = ..., hotwords: _Optional[_Union[HotwordsConfig, _Mapping]] = ..., language_model: _Optional[_Union[LanguageModelConfig, _Mapping]] = ..., decoding: _Optional[_Union[DecodingConfig, _Mapping]] = ...) -> None: ...
 
 class StreamingRecognitionConfig(_message.Message):
     __slots__ = ("config", "interim_results", "single_utterance")
@@ -122,12 +165,24 @@ class StreamingRecognizeRequest(_message.Message):
     def __init__(self, streaming_config: _Optional[_Union[StreamingRecognitionConfig, _Mapping]] = ..., audio_content: _Optional[bytes] = ...) -> None: ...
 
 class StreamingRecognizeResponse(_message.Message):
-    __slots__ = ("results", "event")
+    __slots__ = ("results", "event", "hotwords")
     RESULTS_FIELD_NUMBER: _ClassVar[int]
     EVENT_FIELD_NUMBER: _ClassVar[int]
+    HOTWORDS_FIELD_NUMBER: _ClassVar[int]
     results: _containers.RepeatedCompositeFieldContainer[StreamingRecognitionResult]
     event: SpeechEvent
-    def __init__(self, results: _Optional[_Iterable[_Union[StreamingRecognitionResult, _Mapping]]] = ..., event: _Optional[_Union[SpeechEvent, _Mapping]] = ...) -> None: ...
+    hotwords: HotwordsReport
+    def __init__(self, results: _Optional[_Iterable[_Union[StreamingRecognitionResult, _Mapping]]] = ..., event: _Optional[_Union[SpeechEvent, _Mapping]] = ..., hotwords: _Optional[_Union[HotwordsReport, _Mapping]] = ...) -> None: ...
+
+class HotwordsReport(_message.Message):
+    __slots__ = ("num_hotwords", "num_unspellable", "unspellable")
+    NUM_HOTWORDS_FIELD_NUMBER: _ClassVar[int]
+    NUM_UNSPELLABLE_FIELD_NUMBER: _ClassVar[int]
+    UNSPELLABLE_FIELD_NUMBER: _ClassVar[int]
+    num_hotwords: int
+    num_unspellable: int
+    unspellable: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, num_hotwords: _Optional[int] = ..., num_unspellable: _Optional[int] = ..., unspellable: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class StreamingRecognitionResult(_message.Message):
     __slots__ = ("alternatives", "is_final", "stability", "channel_tag", "audio_processed", "segment", "start_ms", "end_ms")
@@ -150,18 +205,22 @@ class StreamingRecognitionResult(_message.Message):
     def __init__(self, alternatives: _Optional[_Iterable[_Union[SpeechRecognitionAlternative, _Mapping]]] = ..., is_final: _Optional[bool] = ..., stability: _Optional[float] = ..., channel_tag: _Optional[int] = ..., audio_processed: _Optional[float] = ..., segment: _Optional[int] = ..., start_ms: _Optional[int] = ..., end_ms: _Optional[int] = ...) -> None: ...
 
 class SpeechRecognitionAlternative(_message.Message):
-    __slots__ = ("transcript", "confidence", "words", "tokens", "score")
+    __slots__ = ("transcript", "confidence", "words", "tokens", "score", "hotword_score", "lm_score")
     TRANSCRIPT_FIELD_NUMBER: _ClassVar[int]
     CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
     WORDS_FIELD_NUMBER: _ClassVar[int]
     TOKENS_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
+    HOTWORD_SCORE_FIELD_NUMBER: _ClassVar[int]
+    LM_SCORE_FIELD_NUMBER: _ClassVar[int]
     transcript: str
     confidence: float
     words: _containers.RepeatedCompositeFieldContainer[WordInfo]
     tokens: _containers.RepeatedCompositeFieldContainer[WordInfo]
     score: float
-    def __init__(self, transcript: _Optional[str] = ..., confidence: _Optional[float] = ..., words: _Optional[_Iterable[_Union[WordInfo, _Mapping]]] = ..., tokens: _Optional[_Iterable[_Union[WordInfo, _Mapping]]] = ..., score: _Optional[float] = ...) -> None: ...
+    hotword_score: float
+    lm_score: float
+    def __init__(self, transcript: _Optional[str] = ..., confidence: _Optional[float] = ..., words: _Optional[_Iterable[_Union[WordInfo, _Mapping]]] = ..., tokens: _Optional[_Iterable[_Union[WordInfo, _Mapping]]] = ..., score: _Optional[float] = ..., hotword_score: _Optional[float] = ..., lm_score: _Optional[float] = ...) -> None: ...
 
 class WordInfo(_message.Message):
     __slots__ = ("start_ms", "end_ms", "word", "confidence")
@@ -206,12 +265,14 @@ class RecognizeRequest(_message.Message):
     def __init__(self, config: _Optional[_Union[RecognitionConfig, _Mapping]] = ..., audio: _Optional[bytes] = ...) -> None: ...
 
 class RecognizeResponse(_message.Message):
-    __slots__ = ("results", "audio_processed")
+    __slots__ = ("results", "audio_processed", "hotwords")
     RESULTS_FIELD_NUMBER: _ClassVar[int]
     AUDIO_PROCESSED_FIELD_NUMBER: _ClassVar[int]
+    HOTWORDS_FIELD_NUMBER: _ClassVar[int]
     results: _containers.RepeatedCompositeFieldContainer[SpeechRecognitionResult]
     audio_processed: float
-    def __init__(self, results: _Optional[_Iterable[_Union[SpeechRecognitionResult, _Mapping]]] = ..., audio_processed: _Optional[float] = ...) -> None: ...
+    hotwords: HotwordsReport
+    def __init__(self, results: _Optional[_Iterable[_Union[SpeechRecognitionResult, _Mapping]]] = ..., audio_processed: _Optional[float] = ..., hotwords: _Optional[_Union[HotwordsReport, _Mapping]] = ...) -> None: ...
 
 class SpeechRecognitionResult(_message.Message):
     __slots__ = ("alternatives", "channel_tag", "start_ms", "end_ms")
@@ -236,7 +297,7 @@ class ListModelsResponse(_message.Message):
     def __init__(self, models: _Optional[_Iterable[_Union[ModelInfo, _Mapping]]] = ...) -> None: ...
 
 class ModelInfo(_message.Message):
-    __slots__ = ("name", "language_code", "is_default", "streaming", "offline", "methods", "sample_rate_hertz", "chunk_ms", "vocabulary_size")
+    __slots__ = ("name", "language_code", "is_default", "streaming", "offline", "methods", "sample_rate_hertz", "chunk_ms", "vocabulary_size", "has_language_model")
     NAME_FIELD_NUMBER: _ClassVar[int]
     LANGUAGE_CODE_FIELD_NUMBER: _ClassVar[int]
     IS_DEFAULT_FIELD_NUMBER: _ClassVar[int]
@@ -246,6 +307,7 @@ class ModelInfo(_message.Message):
     SAMPLE_RATE_HERTZ_FIELD_NUMBER: _ClassVar[int]
     CHUNK_MS_FIELD_NUMBER: _ClassVar[int]
     VOCABULARY_SIZE_FIELD_NUMBER: _ClassVar[int]
+    HAS_LANGUAGE_MODEL_FIELD_NUMBER: _ClassVar[int]
     name: str
     language_code: str
     is_default: bool
@@ -255,4 +317,5 @@ class ModelInfo(_message.Message):
     sample_rate_hertz: int
     chunk_ms: int
     vocabulary_size: int
-    def __init__(self, name: _Optional[str] = ..., language_code: _Optional[str] = ..., is_default: _Optional[bool] = ..., streaming: _Optional[bool] = ..., offline: _Optional[bool] = ..., methods: _Optional[_Iterable[_Union[DecodingMethod, str]]] = ..., sample_rate_hertz: _Optional[int] = ..., chunk_ms: _Optional[int] = ..., vocabulary_size: _Optional[int] = ...) -> None: ...
+    has_language_model: bool
+    def __init__(self, name: _Optional[str] = ..., language_code: _Optional[str] = ..., is_default: _Optional[bool] = ..., streaming: _Optional[bool] = ..., offline: _Optional[bool] = ..., methods: _Optional[_Iterable[_Union[DecodingMethod, str]]] = ..., sample_rate_hertz: _Optional[int] = ..., chunk_ms: _Optional[int] = ..., vocabulary_size: _Optional[int] = ..., has_language_model: _Optional[bool] = ...) -> None: ...

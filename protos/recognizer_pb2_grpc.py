@@ -67,7 +67,7 @@ class RecognizerServicer:
     def StreamingRecognize(self, request_iterator, context):
         """Recognise audio while it arrives. The first message carries `streaming_config`; the following ones carry
         `audio_content` of any size, from one byte to minutes. A later `streaming_config` may change interim_results,
-        max_alternatives, the enable_* flags and endpointing; anything else must stay as it was.
+        max_alternatives, the enable_* flags, endpointing and hotwords; anything else must stay as it was.
         Closing the client's side ends the audio: the last results follow, then the call ends with OK.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

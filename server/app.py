@@ -24,6 +24,7 @@ from server.config import Config
 from server.discovery import discover
 from server.errors import StartFailed
 from server.gallery.gallery import Gallery
+from server.hotwords import Hotwords
 from server.housekeeping import watch_integrity, watch_loop_lag
 from server.metrics import Metrics
 from server.models import Models, ServedModel, load_models, usable_cores
@@ -133,8 +134,11 @@ def _services(
     stack.callback(gallery.close)
     calls, idle_timeout_s = Calls(metrics), config.streaming.idle_timeout_s
     offline = OfflineRecognizer(config.offline, decoding)
+    # One thread: it alone touches the compiled lists.
+    compiling = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="hotwords"))
+    hotwords = Hotwords(config.hotwords, compiling)
     return (
-        RecognizerServicer(models, offline, calls, containers, places, idle_timeout_s),
+        RecognizerServicer(models, offline, calls, containers, places, idle_timeout_s, hotwords),
         SpeakerServicer(speakers, gallery, calls, decoding, diarizing, containers, places, idle_timeout_s),
     )
 

@@ -38,6 +38,8 @@ def _plain_errors(command: Callable[P, None]) -> Callable[P, None]:
 @click.option("--host", help="Address to listen on (default 127.0.0.1).")
 @click.option("--port", type=int, help="Port to listen on (default 8001; 0 takes a free one).")
 @click.option("--models", help="A folder of model folders, or one model folder (default: the embedded models).")
+@click.option("--lm", help="ARPA language model (.arpa, .arpa.gz) for the models that it fits.")
+@click.option("--hotword-lists", help="Folder of hotword lists, NAME.txt each, that requests may name.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="TOML file with any of the settings.")
 @click.option("--metrics-port", type=int, help="Serve Prometheus numbers on this port (default: off).")
 @click.option("--threads", type=int, help="Threads of one engine step (default: all usable processors).")
@@ -49,6 +51,8 @@ def serve(
     host: str | None,
     port: int | None,
     models: str | None,
+    lm: str | None,
+    hotword_lists: str | None,
     config_file: Path | None,
     metrics_port: int | None,
     threads: int | None,
@@ -66,6 +70,8 @@ def serve(
 
     flags: dict[str, Any] = {
         "models": models,
+        "lm": lm,
+        "hotwords": {"folder": hotword_lists},
         "listen": {"host": host, "port": port},
         "engine": {"threads": threads},
         "streaming": {"max_streams": max_streams},

@@ -83,6 +83,15 @@ class OfflineConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     max_piece_s: Annotated[float, Meta(ge=5, le=180)] = 30.0
 
 
+class HotwordsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Phrases to favour: the server's own lists, and how much a request may ask for."""
+
+    # A folder of lists, NAME.txt with `phrase` or `phrase :boost` a line, read again when a file changes.
+    folder: str | None = None
+    # Phrases of one stream, its own and its lists' together; 5,000 take about 2 MB of memory.
+    max_phrases: Count = 20_000
+
+
 class RescoringConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The attention decoder's batches, formed from segments that end at about the same time."""
 
@@ -138,6 +147,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     # A folder of model folders, or one model folder; None serves the embedded models.
     models: str | None = None
+    # An ARPA language model for every model that it fits and whose model.toml names none.
+    lm: str | None = None
     # Model for requests that name none; None takes the only one, or the first by name.
     default_model: str | None = None
     listen: ListenConfig = ListenConfig()
@@ -145,6 +156,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     streaming: StreamingConfig = StreamingConfig()
     offline: OfflineConfig = OfflineConfig()
     rescoring: RescoringConfig = RescoringConfig()
+    hotwords: HotwordsSettings = HotwordsSettings()
     speaker: SpeakerConfig = SpeakerConfig()
     metrics: MetricsConfig = MetricsConfig()
     log: LogConfig = LogConfig()

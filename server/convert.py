@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Literal, Protocol
 
 from protos import recognizer_pb2 as pb
+from server.convert_biasing import hotwords_request, lm_weights
 from server.errors import BadRequest
 from server.options import MAX_CHANNELS, AudioFormat, DecodingOptions, RecognitionOptions
 from speech.audio import Encoding
@@ -45,6 +47,10 @@ class ModelFacts(Protocol):
     def methods(self) -> tuple[str, ...]: ...
     @property
     def top_k(self) -> int: ...
+    @property
+    def lm_weights(self) -> tuple[float, float] | None: ...
+    @property
+    def keeps_bonus(self) -> bool: ...
     def check_weights(self, ctc_weight: float | None, reverse_weight: float | None) -> None: ...
 
 
@@ -52,7 +58,7 @@ def recognition_options(
     config: pb.RecognitionConfig, model: ModelFacts, *, interim_results: bool = False, single_utterance: bool = False
 ) -> RecognitionOptions:
     """Check `config` against `model` and the wire's limits. Raises BadRequest naming the field and what is allowed."""
-    decoding = _decoding(config.decoding, model)
+    decoding = _biased(config, _decoding(config.decoding, model), model)
     return RecognitionOptions(
         model=model.name,
         audio=audio_format(config),
@@ -101,6 +107,23 @@ def _decoding(config: pb.DecodingConfig, model: ModelFacts) -> DecodingOptions:
         ctc_weight=weights[0],
         reverse_weight=weights[1],
     )
+
+
+def _biased(config: pb.RecognitionConfig, decoding: DecodingOptions, model: ModelFacts) -> DecodingOptions:
+    """Add what hotwords and language model were asked for."""
+    hotwords = hotwords_request(config.hotwords, decoding.search.method)
+    weights = lm_weights(config.language_model, model.lm_weights, model.name)
+    if decoding.search.method == "ctc_greedy":
+        weights = None
+    if decoding.rescoring and not model.keeps_bonus:
+        if hotwords is not None:
+            raise BadRequest(
+                f"hotwords have no say in ATTENTION_RESCORING by model {model.name}, whose graph gives the search's "
+                "scores no weight; use CTC_PREFIX_BEAM"
+            )
+        weights = None
+    weight, bonus = weights or (0.0, 0.0)
+    return replace(decoding, hotwords=hotwords, use_lm=weights is not None, lm_weight=weight, lm_bonus=bonus)
 
 
 def _method(number: int, model: ModelFacts) -> str:
@@ -201,6 +224,8 @@ def _alternative(alternative: Alternative) -> pb.SpeechRecognitionAlternative:
         words=_timed(alternative.words),
         tokens=_timed(alternative.tokens),
         score=alternative.score,
+        hotword_score=alternative.hotword_score,
+        lm_score=alternative.lm_score,
     )
 
 

@@ -20,7 +20,7 @@ from batcher.dynamic import DynamicBatcher
 from batcher.steps import StepBatcher
 from engines.describe import inspect
 from engines.errors import BadModel
-from engines.load import EngineOptions, LoadedModel, load, load_streaming
+from engines.load import EngineOptions, LoadedModel, load, load_streaming, with_lm
 from engines.recordings import OfflineItem, OfflineOutput
 from engines.rescoring import RescoreItem
 from engines.streaming import StepItem, StepOutput, StreamingCtc
@@ -28,6 +28,7 @@ from engines.topk import DEFAULT_CANDIDATES
 from server.config import Config
 from server.errors import BadRequest, StartFailed, UnknownModel
 from server.lanes import Lane, Lanes
+from speech.biasing.spelling import Speller
 from speech.framing import Framing
 from speech.search.nbest import Nbest
 from speech.tokens import TokenTable
@@ -59,6 +60,8 @@ class ServedModel:
         self.name = loaded.description.name
         self.language = loaded.description.language
         self.tokens: TokenTable = loaded.tokens
+        self.speller = Speller(loaded.tokens)
+        self.lm = loaded.lm
         self.sample_rate = loaded.description.fbank.sample_rate
         self._stack = stack
         # Engines beyond the first are copies of it: own graph, own thread, own slots.
@@ -94,6 +97,16 @@ class ServedModel:
         """Raise BadOption for weights that this model cannot rescore with."""
         if self.loaded.rescorer is not None:
             self.loaded.rescorer.check(ctc_weight, reverse_weight)
+
+    @property
+    def lm_weights(self) -> tuple[float, float] | None:
+        """Weight and bonus of the model's language model, None without one."""
+        return None if self.lm is None else self.loaded.lm_weights
+
+    @property
+    def keeps_bonus(self) -> bool:
+        """Whether rescoring leaves hotwords and language model a say."""
+        return self.loaded.rescorer is None or self.loaded.rescorer.keeps_bonus
 
     @property
     def framing(self) -> Framing:
@@ -257,6 +270,7 @@ def load_models(folders: Iterable[Path], config: Config, stack: ExitStack) -> Mo
     threads = config.engine.threads or usable_cores()
     num_lanes = config.engine.lanes or min(DEFAULT_LANES, threads)
     served: list[ServedModel] = []
+    misfits: list[str] = []
     for folder in folders:
         description = inspect(folder)
         if any(model.name == description.name for model in served):
@@ -272,10 +286,24 @@ def load_models(folders: Iterable[Path], config: Config, stack: ExitStack) -> Mo
             spinning=config.engine.spinning,
         )
         loaded = load(description, options)
+        if config.lm is not None:
+            loaded = _with_lm(loaded, Path(config.lm), misfits)
         engines = _engines(loaded, options, num_lanes)
         served.append(ServedModel(loaded, engines, config, stack))
         log.info("model loaded", model=description.name, folder=str(folder), methods=served[-1].methods)
+    if config.lm is not None and served and not any(model.lm for model in served):
+        raise StartFailed(f"lm: no model can use it; {misfits[0]}")
     return Models(served, config.default_model)
+
+
+def _with_lm(loaded: LoadedModel, path: Path, misfits: list[str]) -> LoadedModel:
+    """Give the model the server's language model if it fits; else go without, and say so."""
+    try:
+        return with_lm(loaded, path)
+    except BadModel as error:
+        misfits.append(f"{loaded.description.name}: {error}")
+        log.warning("language model not used", model=loaded.description.name, reason=str(error))
+        return loaded
 
 
 def _engines(loaded: LoadedModel, options: EngineOptions, num_lanes: int) -> list[StreamingCtc]:

@@ -68,8 +68,9 @@ class OfflineRecognizer:
     ) -> Result | None:
         decoding = options.decoding
         item = OfflineItem(
-            samples[begin:end], decoding.search, decoding.rescoring, decoding.ctc_weight, decoding.reverse_weight
-        )
+            samples[begin:end], decoding.search, decoding.rescoring, decoding.ctc_weight, decoding.reverse_weight,
+            decoding.bias,
+        )  # fmt: skip
         output = await model.recognize(item)
         rate = model.sample_rate
         return whole_result(

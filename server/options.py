@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from speech.audio import Encoding
+from speech.biasing import Bias
+from speech.biasing.spelling import Unit
 from speech.endpoint import EndpointConfig
+from speech.hotwords import Hotword
 from speech.recognition import ResultOptions
 from speech.search.options import SearchOptions
 
@@ -22,13 +25,31 @@ class AudioFormat:
 
 
 @dataclass(frozen=True, slots=True)
+class HotwordsRequest:
+    """Phrases and named lists to favour; `boost` is for phrases without one of their own."""
+
+    hotwords: tuple[Hotword, ...]
+    lists: tuple[str, ...]
+    boost: float
+    unit: Unit
+
+
+@dataclass(frozen=True, slots=True)
 class DecodingOptions:
-    """The search, and the second pass over its n-best list."""
+    """The search, what is added to its scores, and the second pass over its n-best list.
+
+    `bias` is made of `hotwords` and the model's language model by `server/hotwords.py`.
+    """
 
     search: SearchOptions
     rescoring: bool
     ctc_weight: float | None = None
     reverse_weight: float | None = None
+    hotwords: HotwordsRequest | None = None
+    use_lm: bool = False
+    lm_weight: float = 0.0
+    lm_bonus: float = 0.0
+    bias: Bias | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,9 @@ from protos import recognizer_pb2 as pb
 from protos import recognizer_pb2_grpc as rpc
 from server import convert
 from server.calls import Calls
+from server.convert_biasing import hotwords_report
 from server.errors import BadRequest, IdleStream, OutOfOrder
+from server.hotwords import CompiledHotwords, Hotwords
 from server.intake import Intake, open_intake
 from server.models import Models, ServedModel
 from server.offline import OfflineRecognizer
@@ -42,6 +44,7 @@ class RecognizerServicer(rpc.RecognizerServicer):
         containers: Executor,
         places: Places,
         idle_timeout_s: float,
+        hotwords: Hotwords,
     ) -> None:
         """`containers` decodes streams of container formats: a thread and a place each."""
         self._models = models
@@ -50,6 +53,7 @@ class RecognizerServicer(rpc.RecognizerServicer):
         self._calls = calls
         self._places = places
         self._idle_timeout_s = idle_timeout_s
+        self._hotwords = hotwords
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Any) -> pb.ListModelsResponse:
         """Describe every model."""
@@ -62,10 +66,12 @@ class RecognizerServicer(rpc.RecognizerServicer):
         async with self._calls.call("Recognize", context) as facts:
             config = request.config
             model = self._models.find(config.model, config.language_code)
-            options = convert.recognition_options(config, model)
+            options, hotwords = await self._hotwords.apply(model, convert.recognition_options(config, model))
             results, seconds = await self._offline.recognize(model, options, request.audio)
             facts.update(model=model.name, audio_s=round(seconds, 3))
             response = pb.RecognizeResponse(audio_processed=seconds)
+            if hotwords is not None:
+                response.hotwords.CopyFrom(hotwords_report(hotwords.num_hotwords, hotwords.unspellable))
             for tag, result in results:
                 response.results.append(convert.offline_result(result, tag))
                 await asyncio.sleep(0)  # hours of words are tens of milliseconds of building
@@ -77,12 +83,13 @@ class RecognizerServicer(rpc.RecognizerServicer):
         async with self._calls.call("StreamingRecognize", context) as facts, AsyncExitStack() as stack:
             config = await self._first_message(context)
             model = self._models.find(config.config.model, config.config.language_code, streaming=True)
-            options = _options(config, model)
+            options, hotwords = await self._hotwords.apply(model, _options(config, model))
             if options.audio.encoding.is_container:
                 stack.enter_context(self._places.taken())
-            call = StreamCall(model, options, context.write, self._containers)
+            call = StreamCall(model, options, context.write, self._containers, self._hotwords)
             stack.push_async_callback(call.close, facts)
             call.open()  # after the line above, so that a channel without a slot gives back those before it
+            await call.report(hotwords)
             await self._run(call, config, context, self._idle_timeout_s)
 
     async def _first_message(self, context: Stream) -> pb.StreamingRecognitionConfig:
@@ -116,7 +123,7 @@ class RecognizerServicer(rpc.RecognizerServicer):
                 case "audio_content":
                     await call.push(request.audio_content)
                 case "streaming_config":
-                    config = call.change(config, request.streaming_config)
+                    config = await call.change(config, request.streaming_config)
                 case _:
                     raise OutOfOrder("a message carries neither streaming_config nor audio_content")
         await call.finish()
@@ -131,9 +138,11 @@ class StreamCall:
         options: RecognitionOptions,
         write: Callable[[pb.StreamingRecognizeResponse], Awaitable[None]],
         containers: Executor,
+        hotwords: Hotwords,
     ) -> None:
         self._model = model
         self._options = options
+        self._hotwords = hotwords
         self._write = write
         self._writing = asyncio.Lock()
         self._sessions: list[Session] = []
@@ -172,14 +181,23 @@ class StreamCall:
         if damage is not None:
             raise damage
 
-    def change(
+    async def report(self, hotwords: CompiledHotwords | None) -> None:
+        """Answer a configuration with hotwords."""
+        if hotwords is not None:
+            report = hotwords_report(hotwords.num_hotwords, hotwords.unspellable)
+            async with self._writing:
+                await self._write_in_time(pb.StreamingRecognizeResponse(hotwords=report))
+
+    async def change(
         self, old: pb.StreamingRecognitionConfig, new: pb.StreamingRecognitionConfig
     ) -> pb.StreamingRecognitionConfig:
         """Take a later configuration. Raises BadRequest naming the first field that may not change in mid-stream."""
         _check_unchanged(old, new)
-        self._options = _options(new, self._model)
+        self._options, hotwords = await self._hotwords.apply(self._model, _options(new, self._model))
         for session in self._sessions:
             session.change(self._options)
+        if new.config.hotwords != old.config.hotwords:
+            await self.report(hotwords)
         return new
 
     async def close(self, facts: dict[str, Any]) -> None:
@@ -245,7 +263,7 @@ def _options(config: pb.StreamingRecognitionConfig, model: ServedModel) -> Recog
 
 
 CHANGEABLE = frozenset(
-    {"max_alternatives", "enable_word_time_offsets", "enable_token_time_offsets", "endpointing_config"}
+    {"max_alternatives", "enable_word_time_offsets", "enable_token_time_offsets", "endpointing_config", "hotwords"}
 )
 
 
@@ -269,4 +287,5 @@ def _model_info(model: ServedModel, is_default: bool) -> pb.ModelInfo:
         sample_rate_hertz=model.sample_rate,
         chunk_ms=model.chunk_ms,
         vocabulary_size=len(model.tokens),
+        has_language_model=model.lm is not None,
     )

@@ -88,6 +88,7 @@ class Session:
             restart_search=self._recognition.restart_search,
             options=self._options.decoding.search,
             keep_encoder_out=self._options.decoding.rescoring,
+            bias=self._options.decoding.bias,
         )
         begin = time.monotonic()
         output = await self._lane.step(item, self._lease, self._deadline(window, begin))

@@ -38,6 +38,7 @@ def _byte_alphabet() -> dict[str, int]:
 
 
 _BYTE_ALPHABET = _byte_alphabet()
+_BYTE_CHARACTERS = {byte: char for char, byte in _BYTE_ALPHABET.items()}
 _BYTE_LEVEL_MARK = "\u0180"  # UTF-8 lead byte 0xC6; no table of a written language stays in the alphabet and uses these
 
 
@@ -56,9 +57,9 @@ class TokenTable:
         self.unk_id = unk
         self.sos_id = len(self.pieces) - 1 if start is None else start
         self.eos_id = len(self.pieces) - 1 if end is None else end
-        self._is_byte_level = _is_byte_level(self.pieces)
+        self.is_byte_level = _is_byte_level(self.pieces)
         # Byte fallback, as sherpa-onnx recognises it: all 256 bytes in a row.
-        self._has_byte_pieces = self._ids.get("<0xFF>", 0) - self._ids.get("<0x00>", 0) == 255
+        self.has_byte_pieces = self._ids.get("<0xFF>", 0) - self._ids.get("<0x00>", 0) == 255
         # What each token writes: text, or the bytes of a part of a character.
         self.spellings = tuple(self._spell(token) for token in range(len(self.pieces)))
 
@@ -88,6 +89,11 @@ class TokenTable:
 
     def __len__(self) -> int:
         return len(self.pieces)
+
+    @staticmethod
+    def to_byte_level(text: str) -> str:
+        """Write `text` in the alphabet of byte-level pieces."""
+        return "".join(_BYTE_CHARACTERS[byte] for byte in text.encode())
 
     def text(self, ids: Sequence[int]) -> str:
         """Return what the tokens write, for reading: no specials, no spaces between Chinese or Japanese characters.
@@ -150,12 +156,17 @@ class TokenTable:
         piece = self.pieces[token]
         if token == self.blank_id or piece in _SILENT or _CONTROL.fullmatch(piece):
             return ""
-        byte = _BYTE.fullmatch(piece) if self._has_byte_pieces else None
+        byte = _BYTE.fullmatch(piece) if self.has_byte_pieces else None
         if byte is not None:
             return bytes([int(byte[1], 16)])
-        if self._is_byte_level:
+        if self.is_byte_level:
             return bytes(_BYTE_ALPHABET[char] for char in piece.replace(SPACE_MARK, " "))
         return piece
+
+
+def is_unspaced(char: str) -> bool:
+    """Whether a character belongs to a script written without spaces: Chinese or Japanese."""
+    return _IS_UNSPACED.match(char) is not None
 
 
 def _is_byte_level(pieces: Sequence[str]) -> bool:
@@ -169,7 +180,7 @@ def _split(characters: Iterable[tuple[str, int, int]]) -> Iterator[tuple[str, in
     text, first, last = "", 0, 0
     for char, char_first, char_last in characters:
         is_space = char.isspace()
-        stands_alone = not is_space and _IS_UNSPACED.match(char) is not None
+        stands_alone = not is_space and is_unspaced(char)
         if text and (is_space or stands_alone):
             yield text, first, last
             text = ""

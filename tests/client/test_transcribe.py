@@ -322,3 +322,44 @@ def test_a_failing_call_in_the_middle_keeps_no_text(run: Run, files: list[Path],
     found = run(files[0])
     assert found.stdout == ""
     assert found.stderr == "one: RESOURCE_EXHAUSTED no slot\n"
+
+
+def test_hotwords_of_a_file_go_with_every_recording(
+    run: Run, recognizer: FakeRecognizer, files: list[Path], tmp_path: Path
+) -> None:
+    phrases = tmp_path / "phrases.txt"
+    phrases.write_text("# friends\nharbour master\nCaleb :4\n")
+    result = run(*files[:2], "--hotwords", phrases, "--boost", 2.5, "--hotword-list", "pets", "--lm-weight", 0)
+    assert result.exit_code == 0
+    for call in recognizer.calls:
+        (config,) = call.configs
+        hotwords = config.config.hotwords
+        assert [(each.phrase, each.boost) for each in hotwords.hotwords] == [("harbour master", 0.0), ("Caleb", 4.0)]
+        assert (hotwords.boost, list(hotwords.lists)) == (2.5, ["pets"])
+        assert config.config.language_model.disabled
+
+
+def test_hotwords_that_cannot_be_written_are_told_once(run: Run, recognizer: FakeRecognizer, files: list[Path]) -> None:
+    def turn(call: Any, requests: Any, context: Any) -> Any:
+        report = pb.HotwordsReport(num_hotwords=1, num_unspellable=3, unspellable=["\u5929", "\u5730"])
+        yield pb.StreamingRecognizeResponse(hotwords=report)
+        for _ in requests:
+            pass
+
+    recognizer.turns = [turn, turn]
+    result = run(*files[:2], "--hotword-list", "pets")
+    assert result.stderr == "3 hotwords cannot be written by the model: \u5929, \u5730, ...\n"
+    assert result.exit_code == 0
+
+
+def test_bad_lists_of_hotwords_are_refused_before_a_server_is_asked(
+    run: Run, files: list[Path], tmp_path: Path
+) -> None:
+    wrong, huge = tmp_path / "wrong.txt", tmp_path / "huge.txt"
+    wrong.write_text("fine\nCaleb :x\n\nfoo :500\n")
+    with huge.open("wb") as file:
+        file.truncate(100 << 20)
+    assert "line 4: the boost is 500; allowed" in run(files[0], "--hotwords", wrong).stderr
+    assert f"{100 << 20} bytes; at most {8 << 20} are allowed" in run(files[0], "--hotwords", huge).stderr
+    assert "No such file" in run(files[0], "--hotwords", tmp_path / "none").stderr
+    assert "--boost goes with" in run(files[0], "--boost", 2).stderr

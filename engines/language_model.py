@@ -1,0 +1,57 @@
+"""Language model files: read once, shared by all models that they fit."""
+
+from __future__ import annotations
+
+import gzip
+from functools import lru_cache
+from pathlib import Path
+
+from engines.errors import BadModel
+from speech.biasing import FittedLm, NgramLm, fit_lm, read_arpa
+from speech.errors import BadLanguageModel
+from speech.tokens import TokenTable
+
+_KENLM_MAGIC = b"mmap lm http://kheafield.com/code"
+
+
+def read_lm(path: Path) -> NgramLm:
+    """Read an ARPA file (.arpa, or gzipped); seconds for a big one, at once for one read before.
+
+    Raises BadModel naming the file, the line and what is wrong.
+    """
+    try:
+        stat = path.stat()
+        return _read(path.resolve(), stat.st_mtime_ns, stat.st_size)
+    except OSError as error:
+        raise BadModel(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (BadLanguageModel, UnicodeDecodeError, EOFError) as error:
+        raise BadModel(f"{path}: {error}") from error
+
+
+@lru_cache(maxsize=8)
+def _read(path: Path, mtime_ns: int, size: int) -> NgramLm:
+    with path.open("rb") as file:
+        start = file.read(len(_KENLM_MAGIC))
+    if start == _KENLM_MAGIC:
+        raise BadLanguageModel("a KenLM binary, which cannot be listed: give the ARPA file that it was made of")
+    if start.startswith(b"\x1f\x8b"):
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            return read_arpa(lines)
+    with path.open(encoding="utf-8") as lines:
+        return read_arpa(lines)
+
+
+def fitted_lm(path: Path, tokens: TokenTable) -> FittedLm:
+    """Read the file and fit it to `tokens`. Raises BadModel naming the file and why it does not fit."""
+    lm = read_lm(path)
+    try:
+        return fit_lm(lm, tokens)
+    except BadLanguageModel as error:
+        raise BadModel(f"{path}: {error}") from error
+
+
+def describe_lm(fitted: FittedLm) -> str:
+    """Say in one line what a language model is and how it fits."""
+    counts = f"{fitted.lm.order}-gram, {len(fitted.lm.words)} words, {fitted.lm.num_ngrams} n-grams"
+    known = "of the tokens are its words" if fitted.level == "token" else "of its words can be written"
+    return f"{counts}, scored per {fitted.level}: {fitted.coverage:.1%} {known}"
