@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from client.results import HotwordsReport, Model, StreamEvent, StreamResult, Transcript, transcript
     from client.sources import MICROPHONE_CONFIG, PcmFile, microphone, paced, paced_async
     from client.speaker.client import AsyncSpeakerClient
+    from client.speaker.diarization import AsyncDiarizationClient, Diarization, DiarizationConfig
     from client.speaker.sync import SpeakerClient
     from client.speaker.values import (
         Candidate,
@@ -35,6 +36,7 @@ __all__ = [
     "NO_RETRY",
     "Alternative",
     "AsyncClient",
+    "AsyncDiarizationClient",
     "AsyncSpeakerClient",
     "CallFailed",
     "Candidate",
@@ -43,6 +45,8 @@ __all__ = [
     "Cohort",
     "Config",
     "Decoding",
+    "Diarization",
+    "DiarizationConfig",
     "Embedding",
     "EndpointRule",
     "Endpointing",
@@ -91,6 +95,7 @@ _MODULES = {
     "client.results": ("HotwordsReport", "Model", "StreamEvent", "StreamResult", "Transcript", "transcript"),
     "client.sources": ("MICROPHONE_CONFIG", "PcmFile", "microphone", "paced", "paced_async"),
     "client.speaker.client": ("AsyncSpeakerClient",),
+    "client.speaker.diarization": ("AsyncDiarizationClient", "Diarization", "DiarizationConfig"),
     "client.speaker.sync": ("SpeakerClient",),
     "client.speaker.values": (
         "Candidate",

@@ -13,6 +13,7 @@ GROUP = "chorus.commands"
 # For `chorus --help`, so that listing the commands imports none of them.
 _SUMMARIES = {
     "bench": "Load a server with streams and measure it.",
+    "diarize": "Say who spoke when in recordings.",
     "embed": "Turn recordings into speaker vectors.",
     "enroll": "Add voices to a speaker of the gallery.",
     "identify": "Find out who of the gallery speaks.",

@@ -23,7 +23,8 @@ ALLOWED = {
     },
     "client": {
         "protos", "speech",
-        "av", "click", "google", "grpc", "grpc_health", "kaldiio", "numpy", "pyarrow", "rich", "sounddevice",
+        "av", "click", "google", "grpc", "grpc_health", "kaldiio", "matplotlib", "numpy", "pyarrow", "rich",
+        "sounddevice",
     },
 }  # fmt: skip
 

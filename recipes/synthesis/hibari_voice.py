@@ -16,7 +16,7 @@ from recipes.synthesis.voices import to_16k
 HIBARI_RATE = 24000
 
 
-def _warp_rows(envelope: np.ndarray, factor: float) -> np.ndarray:
+def warp_rows(envelope: np.ndarray, factor: float) -> np.ndarray:
     """Stretch the frequency axis (rows) of `envelope` by `factor`; linear interpolation, edge value beyond the end."""
     rows = np.minimum(np.arange(len(envelope)) / factor, len(envelope) - 1)
     low = np.minimum(rows.astype(int), len(envelope) - 2)
@@ -24,7 +24,8 @@ def _warp_rows(envelope: np.ndarray, factor: float) -> np.ndarray:
     return envelope[low] * (1 - share) + envelope[low + 1] * share
 
 
-def _move_pitch(f0: np.ndarray, ratio: float, spread: float) -> np.ndarray:
+def move_pitch(f0: np.ndarray, ratio: float, spread: float) -> np.ndarray:
+    """Move the pitch (Hz, 0 where unvoiced) by `ratio`, and its excursions by `spread`."""
     voiced = f0 > 40
     if not voiced.any():
         return f0
@@ -62,11 +63,11 @@ class HibariVoice:
         pitch = np.exp(random.uniform(np.log(0.45), np.log(1.25)))
         breath = random.uniform(-0.5, 0.7)
         return dsp.synth(
-            _warp_rows(voiced, warp),
+            warp_rows(voiced, warp),
             angle,
-            _warp_rows(noise, warp) + np.float32(breath),
-            _warp_rows(remainder, warp),
+            warp_rows(noise, warp) + np.float32(breath),
+            warp_rows(remainder, warp),
             phase,
-            _move_pitch(f0, pitch, random.uniform(0.5, 1.5)),
+            move_pitch(f0, pitch, random.uniform(0.5, 1.5)),
             random,
         )
