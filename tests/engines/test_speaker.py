@@ -16,6 +16,7 @@ from engines.kinds import kind_of_folder
 from engines.speaker.describe import inspect_speaker
 from engines.speaker.engine import SpeakerEngine, open_speaker
 from engines.speaker.lengths import equal_lengths, repeat_to
+from recipes.speaker.record_references import SHERPA_METADATA, samples
 from speech.errors import AudioTooShort, BadAudio, BadOption
 from speech.features import PROFILES
 from tests.engines.helpers import noise
@@ -59,6 +60,18 @@ def test_sherpa_metadata_decide_scale_and_mean(tmp_path: Path) -> None:
     assert description.fbank.scale == 32768.0
     assert not description.subtract_mean
     assert open_speaker(description).features(noise(0.5)).mean() > 1.0
+
+
+@pytest.mark.parametrize("name", SHERPA_METADATA)
+def test_sherpa_family_embeds_as_sherpa_onnx_does(tmp_path: Path, name: str) -> None:
+    expected = np.load(MODELS.parent / "speaker" / "sherpa.npz")[name]
+    model = onnx.load(MODELS / "speaker-sherpa" / "model.onnx")
+    metadata = {each.key: each.value for each in model.metadata_props} | SHERPA_METADATA[name]
+    onnx.helper.set_model_props(model, {key: value for key, value in metadata.items() if value})
+    onnx.save(model, tmp_path / "model.onnx")
+    tiny = open_speaker(inspect_speaker(tmp_path))
+    assert expected.std() > 0.1
+    np.testing.assert_allclose(tiny.embed([tiny.features(samples()[0, 0])])[0], expected, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -142,12 +155,12 @@ def test_concurrent_callers_get_their_own_results() -> None:
 @pytest.mark.parametrize("num_samples", [0, 1, 399, 400, 719, 720, 1200])
 def test_short_audio_is_refused_with_the_length_that_would_do_and_never_gives_nan(name: str, num_samples: int) -> None:
     model = engine(name)
-    samples = noise(1.0)[:num_samples]
+    audio = noise(1.0)[:num_samples]
     if num_samples < model.min_samples:
         with pytest.raises(AudioTooShort, match=f"{num_samples} samples of audio.*at least {model.min_samples}"):
-            model.features(samples)
+            model.features(audio)
     else:
-        assert np.isfinite(model.embed([model.features(samples)])).all()
+        assert np.isfinite(model.embed([model.features(audio)])).all()
 
 
 def test_shortest_audio_is_three_frames() -> None:
@@ -157,16 +170,16 @@ def test_shortest_audio_is_three_frames() -> None:
 
 def test_silence_and_clipping_give_finite_embeddings() -> None:
     model = engine("speaker-3dspeaker")
-    for samples in (np.zeros(16000, np.float32), np.sign(noise(1.0)).astype(np.float32)):
-        assert np.isfinite(model.embed([model.features(samples)])).all()
+    for audio in (np.zeros(16000, np.float32), np.sign(noise(1.0)).astype(np.float32)):
+        assert np.isfinite(model.embed([model.features(audio)])).all()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e9])
 def test_impossible_samples_are_refused_by_position(bad: float) -> None:
-    samples = noise(1.0)
-    samples[777] = bad
+    audio = noise(1.0)
+    audio[777] = bad
     with pytest.raises(BadAudio, match="sample 777"):
-        engine("speaker-wespeaker").features(samples)
+        engine("speaker-wespeaker").features(audio)
 
 
 def test_fingerprint_changes_with_weights_and_with_front_end_and_with_nothing_else(tmp_path: Path) -> None:
