@@ -9,10 +9,15 @@ import pytest
 
 from engines.errors import BadModel
 from engines.kinds import kind_of_folder
+from engines.pull.store import installed
 from engines.vad.silero import MAX_WINDOWS, SileroVad
+from speech.audio import Encoding
+from speech.containers import decode
 from speech.errors import BadAudio
 from tests.engines import vad_graphs
 from tests.engines.helpers import noise
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -89,6 +94,19 @@ def test_impossible_samples_are_refused_by_their_place_in_the_stream(vad: Silero
         stream.push(bad)
     with pytest.raises(BadAudio, match="sample 5"):
         vad.probabilities_of([noise(0.1), bad])
+
+
+def test_published_graphs_hear_speech_and_agree() -> None:
+    folder = installed("silero-vad")
+    if folder is None:
+        pytest.skip("silero-vad is not in the cache: `chorus models pull silero-vad` (11 MB) makes this test run")
+    with (ROOT / "models" / "demo" / "garden.flac").open("rb") as file:
+        samples = np.concatenate([block.samples[0] for block in decode(file, Encoding.FLAC)])
+    vad = SileroVad(folder)
+    probabilities = vad.probabilities(samples)
+    np.testing.assert_allclose(probabilities, vad.probabilities_of([samples, samples[:9000]])[0], atol=2e-6)
+    assert (probabilities > 0.5).mean() > 0.5
+    assert (vad.probabilities(np.zeros(32000, np.float32)) < 0.2).all()
 
 
 def test_folder_without_a_graph_is_refused(tmp_path: Path) -> None:
