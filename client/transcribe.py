@@ -124,7 +124,7 @@ def _score(references: dict[str, str], run: _Run, options: dict[str, Any]) -> st
 
 
 def _server(options: dict[str, Any]) -> AbstractContextManager[EmbeddedServer | str]:
-    return nullcontext(options["server"]) if options["server"] else EmbeddedServer(options["models"])
+    return nullcontext(options["server"]) if options["server"] else EmbeddedServer(options["models"] or "embedded")
 
 
 def _address(server: EmbeddedServer | str) -> str:

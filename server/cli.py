@@ -37,7 +37,7 @@ def _plain_errors(command: Callable[P, None]) -> Callable[P, None]:
 @click.command()
 @click.option("--host", help="Address to listen on (default 127.0.0.1).")
 @click.option("--port", type=int, help="Port to listen on (default 8001; 0 takes a free one).")
-@click.option("--models", help="A folder of model folders, or one model folder (default: the embedded models).")
+@click.option("--models", help="Folders or names of models, by commas (default: the embedded and the fetched ones).")
 @click.option("--lm", help="ARPA language model (.arpa, .arpa.gz) for the models that it fits.")
 @click.option("--hotword-lists", help="Folder of hotword lists, NAME.txt each, that requests may name.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="TOML file with any of the settings.")

@@ -17,6 +17,8 @@ from msgspec import Meta, Struct
 from server.errors import BadConfig
 
 ENVIRONMENT_PREFIX = "CHORUS_"
+# Read by engines/pull, which other commands use without these settings.
+OTHER_VARIABLES = ("CHORUS_CACHE", "CHORUS_OFFLINE")
 
 Count = Annotated[int, Meta(ge=1)]
 Milliseconds = Annotated[float, Meta(ge=0)]
@@ -145,7 +147,8 @@ class LogConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every setting of a server."""
 
-    # A folder of model folders, or one model folder; None serves the embedded models.
+    # A folder of model folders, one model folder, or a name of `chorus models list`, fetched if need be; or several,
+    # separated by commas. None: the embedded models, and those that were fetched.
     models: str | None = None
     # An ARPA language model for every model that it fits and whose model.toml names none.
     lm: str | None = None
@@ -205,7 +208,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     """Nest CHORUS_A__B=value as {a: {b: value}}; a value that starts with [ is read as a TOML array."""
     tree: dict[str, Any] = {}
     for name, value in environment.items():
-        if not name.startswith(ENVIRONMENT_PREFIX):
+        if not name.startswith(ENVIRONMENT_PREFIX) or name in OTHER_VARIABLES:
             continue
         *parents, leaf = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
         node = tree

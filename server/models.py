@@ -249,7 +249,10 @@ def _speaks(model: ServedModel, language: str) -> bool:
 def find_models(root: Path) -> list[Path]:
     """Model folders at `root`: itself if it holds a model, else each folder in it that does, by name."""
     if not root.is_dir():
-        raise StartFailed(f"{root}: no such folder; models are given as a folder of model folders, or one model folder")
+        raise StartFailed(
+            f"{root}: no such folder; models are given as a folder of model folders, one model folder, or a name that "
+            f"`chorus models list` shows"
+        )
     if _is_model(root):
         return [root]
     return sorted(folder for folder in root.iterdir() if folder.is_dir() and _is_model(folder))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import client.client
+import client.speaker.client
 import client.sync
 from tests.client.test_examples import example
 
@@ -22,6 +23,7 @@ def test_the_client_code_is_the_clients_own_example_which_is_run() -> None:
     assert [block.strip() for block in blocks] == [
         example(client.client.__doc__).strip(),
         example(client.sync.__doc__).strip(),
+        example(client.speaker.client.__doc__).strip(),
     ]
 
 

@@ -65,7 +65,7 @@ def diarize(**options: Any) -> None:
     _check(options)
     recordings = read_wav_scp(options["wav_scp"]) if options["wav_scp"] else from_paths(options["files"])
     run = _Run(options, recordings)
-    with speaker_opts.server_address(options) as address, run.shown():
+    with speaker_opts.server_address(options, speaker_opts.DIARIZATION_MODELS) as address, run.shown():
         asyncio.run(run.run(address))
     if options["rttm"]:
         options["rttm"].write_text(write_rttm(run.turns), encoding="utf-8")

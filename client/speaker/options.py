@@ -1,7 +1,9 @@
 """Options that the speaker commands share, and what comes out of them."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -11,12 +13,14 @@ import click
 from client import options as opts
 from client.config import EncodingName
 from client.embedded import EmbeddedServer
-from client.errors import ClientError
+from client.errors import ClientError, ServerFailed
 from client.speaker.values import VoiceConfig
 from speech.errors import SpeechError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+SPEAKER_MODELS = "campplus,silero-vad"
+DIARIZATION_MODELS = f"{SPEAKER_MODELS},pyannote-segmentation"
 INTERRUPTED = 130  # the shell's way: 128 and the number of SIGINT
 
 
@@ -67,16 +71,32 @@ def voice_config(options: dict[str, Any]) -> VoiceConfig:
 
 
 @contextmanager
-def server_address(options: dict[str, Any]) -> Iterator[str]:
-    """Give the address of the running server, or of one that lives as long as the block. Raises click.UsageError."""
+def server_address(options: dict[str, Any], default_models: str = SPEAKER_MODELS) -> Iterator[str]:
+    """Give the address of the running server, or of one that lives as long as the block.
+
+    That one serves `default_models` unless --models says otherwise, which are fetched at the first need. Raises
+    click.UsageError, ServerFailed.
+    """
     own = [name for name in ("models", "gallery_file") if options.get(name)]
     if options["server"] and own:
         flag = own[0].replace("_", "-")
         raise click.UsageError(f"--{flag} is for the server that is started here: not with --server")
+    if options["server"]:
+        yield options["server"]
+        return
+    if not options["models"]:
+        _fetch(default_models)
     arguments = ["--gallery", options["gallery_file"]] if options.get("gallery_file") else []
-    embedded = EmbeddedServer(options["models"], arguments=arguments)
-    with nullcontext(options["server"]) if options["server"] else embedded as server:
-        yield server if isinstance(server, str) else server.address
+    with EmbeddedServer(options["models"] or default_models, arguments=arguments) as server:
+        yield server.address
+
+
+def _fetch(models: str) -> None:
+    """Fetch the models that are not there yet, in sight of the user: this may take minutes, once."""
+    command = [sys.executable, "-m", "server", "models", "pull", *models.split(",")]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=2, check=False)  # noqa: S603 -- ours
+    if done.returncode:
+        raise ServerFailed("the models could not be fetched; name your own with --models, or a server with --server")
 
 
 def client_settings(options: dict[str, Any]) -> dict[str, Any]:

@@ -24,12 +24,16 @@ def default_path() -> Path:
 
 
 class Gallery:
-    """Owned by the app. The file is opened, and made, when it is first needed; `close` ends the thread."""
+    """Owned by the app; `close` ends its thread. The user's own file is opened, and made, when it is first needed."""
 
     def __init__(self, path: str | None) -> None:
-        """`path`: a file, ":memory:", None for the user's own, or "" for no gallery at all."""
+        """`path`: a file, ":memory:", None for the user's own, or "" for no gallery at all.
+
+        A file that was named is opened at once: the server's start is the place to say that it cannot be. Raises
+        GalleryFailed, GalleryBusy.
+        """
         self._path = path
-        self._store: GalleryStore | None = None
+        self._store = GalleryStore(self._file()) if path else None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="gallery")
 
     async def call(self, method: Callable[Concatenate[GalleryStore, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
