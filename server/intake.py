@@ -22,7 +22,7 @@ from speech.audio import PcmDecoder
 from speech.containers import AudioBlock, decode
 from speech.resample import Resampler
 
-SLICE_BYTES = 16384  # half a second of 16-bit audio at 16 kHz: about 50 us of decoding
+SLICE_BYTES = 32768  # a second of 16-bit audio at 16 kHz, and so any chunk, at once: about 50 us of decoding
 MAX_BLOCKS = 64  # decoded blocks a container thread may be ahead of the session
 
 
@@ -34,6 +34,9 @@ class Intake(Protocol):
 
     def finish(self) -> AsyncGenerator[np.ndarray, None]:
         """End the audio and give what was held back."""
+
+    def bytes_for(self, num_samples: int) -> int:
+        """Bytes below which fewer than `num_samples` more samples a channel come out: pushing can wait for them."""
 
     def close(self) -> None:
         """Give up, at any moment; never blocks."""
@@ -52,6 +55,7 @@ class PcmIntake:
     def __init__(self, audio: AudioFormat, sample_rate: int) -> None:
         self._decoder = PcmDecoder(audio.encoding, audio.channels)
         self._resampler = Resampler(audio.sample_rate, sample_rate, audio.channels)
+        self._rates = audio.sample_rate, sample_rate
 
     async def push(self, data: bytes) -> AsyncGenerator[np.ndarray, None]:
         for begin in range(0, len(data), SLICE_BYTES):
@@ -64,6 +68,10 @@ class PcmIntake:
         samples = self._resampler.flush()
         if samples.shape[1]:
             yield samples
+
+    def bytes_for(self, num_samples: int) -> int:
+        from_hz, to_hz = self._rates
+        return num_samples * from_hz // to_hz * self._decoder.frame_bytes - self._decoder.num_partial_bytes
 
     def close(self) -> None:
         """Nothing is held outside this object."""
@@ -97,6 +105,9 @@ class ContainerIntake:
             samples = self._resampler.flush()
             if samples.shape[1]:
                 yield samples
+
+    def bytes_for(self, num_samples: int) -> int:
+        return 0  # only the decoder knows
 
     def close(self) -> None:
         self._pipe.abandon()

@@ -94,9 +94,11 @@ class RecognizerServicer(rpc.RecognizerServicer):
 
     async def _first_message(self, context: Stream) -> pb.StreamingRecognitionConfig:
         timeout_s = self._idle_timeout_s
-        first = await IdleWatchdog(timeout_s).wait(context.read())
-        if first is None:
-            raise IdleStream(f"no streaming_config for {timeout_s:g} s (streaming.idle_timeout_s)")
+        try:
+            async with asyncio.timeout(timeout_s):
+                first = await context.read()
+        except TimeoutError:
+            raise IdleStream(f"no streaming_config for {timeout_s:g} s (streaming.idle_timeout_s)") from None
         if first is END:
             raise OutOfOrder("the call ended without a streaming_config message")
         if first.WhichOneof("streaming_request") != "streaming_config":
@@ -108,25 +110,31 @@ class RecognizerServicer(rpc.RecognizerServicer):
         self, call: StreamCall, config: pb.StreamingRecognitionConfig, context: Stream, idle_timeout_s: float
     ) -> None:
         """Read until the client half-closes, an utterance is done, or nothing came for too long."""
-        watchdog = IdleWatchdog(idle_timeout_s)
-        while not call.is_done:
-            request = await watchdog.wait(context.read())
-            if request is None:
-                with suppress(BadAudio):  # a file cut short by the silence: the silence is what ended it
-                    await call.finish()
-                raise IdleStream(
-                    f"no message for {idle_timeout_s:g} s (streaming.idle_timeout_s); the stream was ended"
-                )
-            if request is END:
-                break
+        while (request := await self._next_message(call, context, idle_timeout_s)) is not END:
             match request.WhichOneof("streaming_request"):
                 case "audio_content":
-                    await call.push(request.audio_content)
+                    data = request.audio_content
+                    if call.hold(data):
+                        continue
+                    await call.push(data)
+                    if call.is_done:
+                        break
                 case "streaming_config":
                     config = await call.change(config, request.streaming_config)
                 case _:
                     raise OutOfOrder("a message carries neither streaming_config nor audio_content")
         await call.finish()
+
+    async def _next_message(self, call: StreamCall, context: Stream, idle_timeout_s: float) -> Any:
+        """The next request, or END. Raises IdleStream, after the results of what was heard, when none came in time."""
+        try:
+            return await call.watchdog.wait(context.read())
+        except TimeoutError:
+            with suppress(BadAudio):  # a file cut short by the silence: the silence is what ended it
+                await call.finish()
+            raise IdleStream(
+                f"no message for {idle_timeout_s:g} s (streaming.idle_timeout_s); the stream was ended"
+            ) from None
 
 
 class StreamCall:
@@ -147,6 +155,10 @@ class StreamCall:
         self._writing = asyncio.Lock()
         self._sessions: list[Session] = []
         self._intake: Intake = open_intake(options.audio, model.sample_rate, containers)
+        self._held = bytearray()
+        self._enough = 0  # bytes that may complete a chunk
+        # For reads and writes alike: the call's task waits for one of them at a time, and its children for the lock.
+        self.watchdog = IdleWatchdog(model.config.streaming.idle_timeout_s)
 
     def open(self) -> None:
         """Lease a slot per channel, if their number is known before the audio. Raises SlotsExhausted."""
@@ -158,19 +170,35 @@ class StreamCall:
         """Every channel has had its single utterance."""
         return bool(self._sessions) and all(session.is_done for session in self._sessions)
 
+    def hold(self, data: bytes) -> bool:
+        """Keep a packet that completes no chunk, at the cost of a copy; False when `push` has to take it."""
+        if len(self._held) + len(data) >= self._enough:
+            return False
+        self._held += data
+        return True
+
     async def push(self, data: bytes) -> None:
-        """Recognise one packet."""
+        """Recognise one packet and those held before it."""
+        for session in self._sessions:
+            session.begin()
+        if self._held:
+            self._held += data
+            data, self._held = bytes(self._held), bytearray()
         async with aclosing(self._intake.push(data)) as pieces:
             async for samples in pieces:
                 await self._push_samples(samples)
                 if self.is_done:  # the rest of the packet is not heard: decoding it would only hold up the loop
                     return
+        missing = min((session.num_missing for session in self._sessions if not session.is_done), default=0)
+        self._enough = self._intake.bytes_for(missing)
 
     async def finish(self) -> None:
         """Recognise what was held back, and send the last results, those before a damaged end of the audio too."""
         damage: BadAudio | None = None
         if not self.is_done:
             try:
+                if self._held:
+                    await self.push(b"")
                 async with aclosing(self._intake.finish()) as pieces:
                     async for samples in pieces:
                         await self._push_samples(samples)
@@ -205,6 +233,7 @@ class StreamCall:
 
         Must never await: when the grace period ends, gRPC cancels a handler's clean-up at its first await.
         """
+        self.watchdog.close()
         self._intake.close()
         for session in self._sessions:
             session.__exit__(None, None, None)
@@ -221,8 +250,7 @@ class StreamCall:
         """Flow control stops us while the client does not read; one that never reads must not keep its slot."""
         timeout_s = self._model.config.streaming.idle_timeout_s
         try:
-            async with asyncio.timeout(timeout_s):
-                await self._write(message)
+            await self.watchdog.wait(self._write(message))
         except TimeoutError:
             raise IdleStream(f"no result was read for {timeout_s:g} s (streaming.idle_timeout_s)") from None
 

@@ -64,10 +64,19 @@ class Session:
         self._options = options
         self._recognition.change(options.results, options.endpoint)
 
-    async def push(self, samples: np.ndarray) -> None:
-        """Recognise (n,) float32 samples at the model's rate, as far as they fill chunks; not once `is_done`."""
+    @property
+    def num_missing(self) -> int:
+        """Samples at the model's rate that the next chunk still needs."""
+        return self._framer.num_missing
+
+    def begin(self) -> None:
+        """Start the audio's clock, at the arrival of the first packet; deadlines count from it."""
         if not self._started:
             self._started = time.monotonic()
+
+    async def push(self, samples: np.ndarray) -> None:
+        """Recognise (n,) float32 samples at the model's rate, as far as they fill chunks; not once `is_done`."""
+        self.begin()
         for window in self._framer.push_iter(samples):
             await self._step(window)
             if self.is_done:

@@ -1,36 +1,56 @@
-"""A bound on silence: one timer per stream, re-armed only when it fires, so that a packet costs no timer."""
+"""A bound on silence: one timer per stream, armed again only when it fires, so that a packet costs no timer."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable
-from typing import Any
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class IdleWatchdog:
-    """Waits for the messages of one stream, each for at most `timeout_s`. Owned by the call's task."""
+    """Waits on behalf of one stream, one wait at a time, each for at most `timeout_s`. Ends with `close`."""
 
     def __init__(self, timeout_s: float) -> None:
+        """Make one inside a running loop."""
         self._timeout_s = timeout_s
-        self._is_idle = False
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiting: asyncio.Task[object] | None = None
         self._since = 0.0
+        self._is_late = False
 
-    async def wait(self, message: Awaitable[Any]) -> Any:
-        """Return what `message` gives, or None when it did not come in time; the wait is then cancelled."""
-        task = asyncio.current_task()
+    async def wait(self, awaitable: Awaitable[T]) -> T:
+        """Return what `awaitable` gives. Raises TimeoutError when it took too long; it is then cancelled."""
+        task = self._waiting = asyncio.current_task()
         assert task is not None, "a watchdog waits inside a task"
-        self._since = time.monotonic()
-        timer = asyncio.get_running_loop().call_later(self._timeout_s, self._expire, task)
+        self._since = self._loop.time()
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._since + self._timeout_s, self._look)
         try:
-            return await message
+            return await awaitable
         except asyncio.CancelledError:
-            if self._is_idle and task.uncancel() == 0:
-                return None
+            if self._is_late and task.uncancel() == 0:
+                raise TimeoutError from None
             raise
         finally:
-            timer.cancel()
+            self._waiting, self._is_late = None, False
 
-    def _expire(self, task: asyncio.Task[Any]) -> None:
-        self._is_idle = True
-        task.cancel()
+    def close(self) -> None:
+        """Take the timer back; harmless when there is none."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        """The timer fired: nobody may be waiting, or somebody who began after it was set."""
+        self._timer = None
+        if self._waiting is None:
+            return  # the next wait arms it again
+        due = self._since + self._timeout_s
+        if self._loop.time() < due:
+            self._timer = self._loop.call_at(due, self._look)
+            return
+        self._is_late = True
+        self._waiting.cancel()

@@ -79,14 +79,14 @@ class PcmDecoder:
             raise BadOption(f"{channels} channels given, 1 to {MAX_CHANNELS} allowed")
         self._encoding = encoding
         self._channels = channels
-        self._frame_bytes = channels * _SAMPLE_BYTES[encoding]
+        self.frame_bytes = channels * _SAMPLE_BYTES[encoding]
         self._partial = b""
         self._num_decoded = 0  # per channel, to name a bad sample's place
 
     def push(self, data: bytes) -> Samples:
         """Return the samples that `data` completes, (channels, n). Raises BadAudio for NaN and infinity in FLOAT32."""
         data = self._partial + data if self._partial else data
-        num_bytes = len(data) - len(data) % self._frame_bytes
+        num_bytes = len(data) - len(data) % self.frame_bytes
         self._partial = bytes(data[num_bytes:])
         interleaved = self._to_float(memoryview(data)[:num_bytes])
         samples = np.ascontiguousarray(interleaved.reshape(-1, self._channels).T)
@@ -94,6 +94,11 @@ class PcmDecoder:
             require_finite(samples, self._num_decoded)
         self._num_decoded += samples.shape[1]
         return samples
+
+    @property
+    def num_partial_bytes(self) -> int:
+        """Bytes of a sample that has not arrived whole; `frame_bytes` make one sample of every channel."""
+        return len(self._partial)
 
     def flush(self) -> None:
         """End the stream: a sample of which only a part arrived is dropped, and the decoder is as new."""

@@ -110,8 +110,10 @@ class Framer:
         # Room left before the first sample for its mirror image; at most half a frame, as is the one at the end.
         self._left = 0 if fbank.snip_edges else max(fbank.frame_length // 2 - fbank.frame_shift // 2, 0)
         self._keep = fbank.frame_length  # audio that stays behind the last sample, to be mirrored at the end
+        # Properties that compute; a packet asks for them more than once.
+        self._window_samples, self._stride_samples = framing.window_samples, framing.stride_samples
         # Twice what can be waiting, so that moving the rest to the front costs less than one copy per sample.
-        self._buffer = np.zeros(max(_MIN_CAPACITY, 2 * (framing.window_samples + self._keep)), np.float32)
+        self._buffer = np.zeros(max(_MIN_CAPACITY, 2 * (self._window_samples + self._keep)), np.float32)
         self.reset()
 
     def reset(self) -> None:
@@ -129,6 +131,11 @@ class Framer:
     def num_samples(self) -> int:
         """Samples received."""
         return self._num_samples
+
+    @property
+    def num_missing(self) -> int:
+        """Samples that the next full window still needs; at least 1 once what was pushed has been cut."""
+        return self._window_samples - (self._filled - self._next)
 
     def push(self, samples: Samples) -> list[Window]:
         """Take (n,) samples, return the windows they complete. Raises SpeechError after `flush`."""
@@ -168,7 +175,7 @@ class Framer:
     def _windows(self) -> Iterator[Window]:
         while True:
             self._fill()
-            while self._filled - self._next >= self.framing.window_samples:
+            while self._filled - self._next >= self._window_samples:
                 yield self._cut(self.framing.window_frames)
             if not len(self._pending):
                 return
@@ -196,10 +203,10 @@ class Framer:
         if self._num_windows == 0 and self._left:
             self._mirror_start()
         num_samples = self.framing.fbank.num_samples(num_frames)
-        samples = np.zeros(self.framing.window_samples, np.float32)
+        samples = np.zeros(self._window_samples, np.float32)
         samples[:num_samples] = self._buffer[self._next : self._next + num_samples]
         window = Window(samples, num_frames, self._num_windows * self.framing.stride_frames, is_last=False)
-        self._next += self.framing.stride_samples
+        self._next += self._stride_samples
         self._num_windows += 1
         return window
 

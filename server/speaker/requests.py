@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import grpc
 
 from server.errors import IdleStream, OutOfOrder
-from server.watchdog import IdleWatchdog
 
 END: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs lack it
 
@@ -39,7 +39,8 @@ class AudioRequests:
         return data
 
     async def _read(self) -> Any:
-        request = await IdleWatchdog(self._idle_timeout_s).wait(self._context.read())
-        if request is None:
-            raise IdleStream(f"no message for {self._idle_timeout_s:g} s (streaming.idle_timeout_s)")
-        return request
+        try:
+            async with asyncio.timeout(self._idle_timeout_s):
+                return await self._context.read()
+        except TimeoutError:
+            raise IdleStream(f"no message for {self._idle_timeout_s:g} s (streaming.idle_timeout_s)") from None

@@ -15,7 +15,9 @@ from protos import recognizer_pb2 as pb
 from protos import recognizer_pb2_grpc as rpc
 from server import convert
 from server.app import start_server
+from server.config import HotwordsSettings
 from server.errors import IdleStream, StartFailed, UnknownModel
+from server.hotwords import Hotwords
 from server.housekeeping import check_integrity
 from server.servicer import StreamCall
 from tests.server.support import DATA, linear16, running, speech_like, stream, tiny_config
@@ -72,7 +74,8 @@ async def test_a_client_that_never_reads_loses_its_slot() -> None:
         with ThreadPoolExecutor(1) as threads:
             config = pb.RecognitionConfig(encoding=pb.LINEAR16, sample_rate_hertz=16000)
             model = server.models.default
-            call = StreamCall(model, convert.recognition_options(config, model), never, threads)
+            hotwords = Hotwords(HotwordsSettings(), threads)
+            call = StreamCall(model, convert.recognition_options(config, model), never, threads, hotwords)
             with pytest.raises(IdleStream, match=r"no result was read for 0\.05 s"):
                 await call.push(linear16(speech_like(2.0)))
             await call.close({})
