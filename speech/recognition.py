@@ -19,6 +19,7 @@ from speech.transcript import (
     Timeline,
     Tokens,
     alternatives,
+    best_alternative,
     best_text,
     speech_span,
     stability,
@@ -30,7 +31,6 @@ __all__ = ["Outcome", "Recognition", "ResultOptions", "SegmentEnd", "StepResult"
 # The last fifth of the encoder's positions is spent looking for a pause of this length to restart in.
 SOFT_LIMIT = 0.8
 PAUSE_MS = 200.0
-PLAIN = ResultOptions()  # of partials: words and tokens come with the final
 MAX_LENGTH_RULE = "max_length"
 # The longest segment (200 s of 40 ms frames), also without endpoints and for encoders without a limit of positions.
 MAX_SEGMENT_FRAMES = 5000
@@ -201,10 +201,9 @@ class Recognition:
         return [self._result(nbest, text)]
 
     def _result(self, nbest: Nbest, text: str) -> Result:
-        timeline = self._timeline
-        start_ms, end_ms = speech_span(nbest, timeline) if text else (self._ms(self._segment_start),) * 2
+        start_ms, end_ms = speech_span(nbest, self._timeline) if text else (self._ms(self._segment_start),) * 2
         return Result(
-            alternatives=alternatives(nbest, self._tokens, timeline, PLAIN, 1) if text else (),
+            alternatives=(best_alternative(nbest, text),) if text else (),
             is_final=False,
             stability=stability(nbest) if text else 0.0,
             segment=self.segment,

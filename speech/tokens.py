@@ -4,7 +4,7 @@ import codecs
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Self
+from typing import Self, cast
 
 from speech.errors import BadTokens
 from speech.results import Word
@@ -62,6 +62,7 @@ class TokenTable:
         self.has_byte_pieces = self._ids.get("<0xFF>", 0) - self._ids.get("<0x00>", 0) == 255
         # What each token writes: text, or the bytes of a part of a character.
         self.spellings = tuple(self._spell(token) for token in range(len(self.pieces)))
+        self._has_bytes = any(isinstance(spelling, bytes) for spelling in self.spellings)
 
     @classmethod
     def from_lines(cls, lines: Iterable[str]) -> Self:
@@ -101,12 +102,15 @@ class TokenTable:
         Bytes are assembled before they are decoded; those that are not UTF-8 become U+FFFD. Raises BadTokens for an
         id outside the table.
         """
-        spellings = [self._spelling(token) for token in ids]
-        if any(isinstance(spelling, bytes) for spelling in spellings):
+        if len(ids):  # the two that can be outside: a check per token would cost more than the rest
+            self._spelling(min(ids))
+            self._spelling(max(ids))
+        spellings = [self.spellings[token] for token in ids]
+        if self._has_bytes and any(isinstance(spelling, bytes) for spelling in spellings):
             data = b"".join(part if isinstance(part, bytes) else part.encode() for part in spellings)
             written = data.decode(errors="replace")
         else:
-            written = "".join(part for part in spellings if isinstance(part, str))
+            written = "".join(cast(list[str], spellings))
         return _GAP.sub("", _SPACES.sub(" ", written.replace(SPACE_MARK, " "))).strip()
 
     def words(
