@@ -33,6 +33,11 @@ class RescoreItem:
     ctc_weight: float | None = None
     reverse_weight: float | None = None
 
+    @property
+    def num_tokens(self) -> int:
+        """What the decoder reads: every hypothesis, sos and eos with it, padded to the longest."""
+        return len(self.nbest.tokens) * (max(map(len, self.nbest.tokens), default=0) + 2)
+
 
 class Rescorer:
     """Owns the decoder's graph and no state between calls, so that several threads may call `run`."""

@@ -98,6 +98,9 @@ class RescoringConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """The attention decoder's batches, formed from segments that end at about the same time."""
 
     max_batch_size: Count = 8
+    # Tokens of one call, those of all hypotheses and their padding; a longer segment goes alone. All segments of a call
+    # wait for its end, and on a processor a token costs the same in any company.
+    max_batch_tokens: Count = 512
     max_queue_delay_ms: Milliseconds = 0.0
     max_queue_size: Count = 4096
 

@@ -25,7 +25,7 @@ from engines.recordings import OfflineItem, OfflineOutput
 from engines.rescoring import RescoreItem
 from engines.streaming import StepItem, StepOutput, StreamingCtc
 from engines.topk import DEFAULT_CANDIDATES
-from server.config import Config
+from server.config import Config, RescoringConfig
 from server.errors import BadRequest, StartFailed, UnknownModel
 from server.lanes import Lane, Lanes
 from speech.biasing.spelling import Speller
@@ -34,9 +34,9 @@ from speech.search.nbest import Nbest
 from speech.tokens import TokenTable
 
 DEFAULT_LANES = 2  # measured on 2 cores (docs/benchmarks.md); more need more processors than an interpreter can feed
-BACKGROUND = 5  # niceness of rescoring and unary work: on full cores a live stream's chunk comes first
+BACKGROUND = 5  # niceness of unary work: on full cores live streams come first, and a stream waits for its rescoring
 WARM_UP_BATCHES = (1, 2)  # compiles the search; larger batches reuse what these allocated
-RESCORING_BUCKETS = (64, 256, 1024)  # encoder frames: a short segment does not wait for a minute-long one's padding
+RESCORING_BUCKETS = (64, 256, 1024)  # tokens: a short segment does not wait for a minute-long one's padding
 
 log = structlog.get_logger()
 
@@ -141,7 +141,7 @@ class ServedModel:
     async def rescore(self, item: RescoreItem) -> Nbest:
         """Order one segment's n-best list by attention rescoring, on the rescorer's thread."""
         assert self.rescoring_batcher is not None, f"{self.name} does not rescore"
-        return await self.rescoring_batcher.submit(item, length=max(1, len(item.encoder_out)))
+        return await self.rescoring_batcher.submit(item, length=item.num_tokens)
 
     async def recognize(self, item: OfflineItem) -> OfflineOutput:
         """Recognise one piece of audio as a whole, on the offline engine's thread."""
@@ -165,13 +165,8 @@ class ServedModel:
             return None
         return DynamicBatcher(
             self.loaded.rescorer.run,
-            DynamicConfig(
-                max_batch_size=config.max_batch_size,
-                max_queue_delay_ms=config.max_queue_delay_ms,
-                max_queue_size=config.max_queue_size,
-                buckets=RESCORING_BUCKETS,
-            ),
-            self._thread("rescoring", BACKGROUND),
+            rescoring_limits(config),
+            self._thread("rescoring"),
         )
 
     def _offline_batcher(self) -> DynamicBatcher[OfflineItem, OfflineOutput] | None:
@@ -195,6 +190,17 @@ class ServedModel:
             1, thread_name_prefix=f"{self.name}-{role}", initializer=_be_nice, initargs=(niceness,)
         )
         return self._stack.enter_context(executor)
+
+
+def rescoring_limits(config: RescoringConfig) -> DynamicConfig:
+    """Batches of segments, whose lengths are tokens (`RescoreItem.num_tokens`)."""
+    return DynamicConfig(
+        max_batch_size=config.max_batch_size,
+        max_batch_length=config.max_batch_tokens,
+        max_queue_delay_ms=config.max_queue_delay_ms,
+        max_queue_size=config.max_queue_size,
+        buckets=RESCORING_BUCKETS,
+    )
 
 
 def _be_nice(niceness: int) -> None:

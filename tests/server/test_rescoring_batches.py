@@ -1,0 +1,54 @@
+"""What shares a call of the attention decoder: its length bounds how long one final keeps others waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from unittest.mock import Mock
+
+import numpy as np
+import pytest
+
+from batcher.dynamic_queue import DynamicQueue, PendingItem
+from engines.rescoring import RescoreItem
+from server.config import RescoringConfig
+from server.models import rescoring_limits
+from speech.search.nbest import Nbest
+
+
+def segment(num_tokens: int, hypotheses: int = 10) -> RescoreItem:
+    """A segment whose hypotheses have up to `num_tokens` tokens."""
+    tokens = tuple(np.arange(num_tokens - index % 2, dtype=np.int32) for index in range(hypotheses))
+    times = tuple(np.zeros(len(each), np.int32) for each in tokens)
+    confidences = tuple(np.ones(len(each), np.float32) for each in tokens)
+    nbest = Nbest(tokens, -np.arange(hypotheses, dtype=np.float64), times, confidences, 0, 100)
+    return RescoreItem(np.zeros((100, 4), np.float32), nbest)
+
+
+def batches(sizes: list[int], config: RescoringConfig) -> list[list[int]]:
+    """The calls that segments of these sizes, all waiting, are rescored in."""
+    queue: DynamicQueue[int, None] = DynamicQueue(rescoring_limits(config))
+    for size in sizes:
+        queue.push(PendingItem(size, Mock(spec=asyncio.Future), 0.0, segment(size).num_tokens, 1, math.inf))
+    calls = []
+    while len(queue):
+        calls.append([pending.item for pending in queue.next_batch(0.0)[0]])
+    return calls
+
+
+def test_a_segment_counts_all_its_hypotheses_padded() -> None:
+    assert segment(50).num_tokens == 10 * 52
+    assert segment(50, hypotheses=1).num_tokens == 52
+
+
+@pytest.mark.parametrize("size", [3, 12, 24, 50, 200])
+def test_many_segments_that_end_together_never_share_a_call_above_the_bound(size: int) -> None:
+    config = RescoringConfig()
+    for call in batches([size] * 134, config):
+        cost = len(call) * segment(size).num_tokens
+        assert cost <= config.max_batch_tokens or len(call) == 1
+        assert len(call) <= config.max_batch_size
+
+
+def test_long_segments_go_alone_and_short_ones_together() -> None:
+    assert batches([50, 50, 3, 3, 3, 50], RescoringConfig()) == [[50], [50], [3, 3, 3], [50]]
