@@ -3,7 +3,8 @@
     python -m benchmarks.latency [--models DIR] [--seconds 30]
 
 Capacity is measured first, by the same clients without pacing. Lag is counted on the audio's clock: from the moment a
-result's last sample was sent to the result's arrival.
+result's last sample was sent to the result's arrival. Streams begin, and so end, spread over the length of a recording,
+and are counted once all run. The last row is the worst case: all begin within one second, so that all end together.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from pathlib import Path
 
 from benchmarks.audio import recordings
 from benchmarks.load_child import run_in_child
-from benchmarks.server_process import server
+from benchmarks.server_process import RunningServer, server
 from client.load import LoadOptions
+
+RECORDING_S = 10.0
 
 
 def main() -> None:
@@ -23,22 +26,28 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--max-streams", type=int, default=1024)
     arguments = parser.parse_args()
-    audio = recordings(10.0)
+    audio, seconds = recordings(RECORDING_S), arguments.seconds
     with server(arguments.models, "--max-streams", str(arguments.max_streams)) as running:
         capacity = run_in_child(LoadOptions(running.address, 64, 12.0, pace=0), audio).throughput
         print(f"capacity: {capacity:.1f} real-time streams (100 ms packets, client in the same machine)")
         for share in (0.25, 0.5, 0.8):
-            streams = max(1, int(capacity * share))
-            cpu = running.cpu_s()
-            report = run_in_child(LoadOptions(running.address, streams, arguments.seconds), audio)
-            cpu = (running.cpu_s() - cpu) / report.audio_s
-            print(
-                f"{share:4.0%} = {streams} streams, {report.ends}, server CPU {cpu * 1000:.1f} ms per second of audio"
-            )
-            for name, row in report.percentiles().items():
-                print(
-                    f"  {name:14s} p50 {row.get('p50')} p95 {row.get('p95')} p99 {row.get('p99')} ms ({row['count']})"
-                )
+            ramp = LoadOptions(running.address, _streams(capacity, share), RECORDING_S + seconds, ramp_s=RECORDING_S)
+            _measure(running, f"{share:4.0%}", ramp, audio)
+        burst = LoadOptions(running.address, _streams(capacity, 0.8), seconds)
+        _measure(running, " 80%, begun within a second", burst, audio)
+
+
+def _streams(capacity: float, share: float) -> int:
+    return max(1, int(capacity * share))
+
+
+def _measure(running: RunningServer, name: str, options: LoadOptions, audio: list[bytes]) -> None:
+    cpu = running.cpu_s()
+    report = run_in_child(options, audio)
+    cpu = (running.cpu_s() - cpu) / report.audio_s
+    print(f"{name} = {options.streams} streams, {report.ends}, server CPU {cpu * 1000:.1f} ms per second of audio")
+    for kind, row in report.percentiles().items():
+        print(f"  {kind:14s} p50 {row.get('p50')} p95 {row.get('p95')} p99 {row.get('p99')} ms ({row['count']})")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,7 +22,9 @@ RATE = 16000
 class LoadOptions:
     """One load: `streams` streams over `connections` channels, each repeating recordings until `seconds` have passed.
 
-    `pace` 1 sends packets as a microphone would; 0 sends as fast as it can. `packet_ms` of audio per message.
+    `pace` 1 sends packets as a microphone would; 0 sends as fast as it can. `packet_ms` of audio per message. Paced
+    streams begin spread over a second. With `ramp_s` they begin spread over so long, the length of a recording at best,
+    so that their ends are spread too, and only what is seen with all of them running counts as latency.
     """
 
     address: str
@@ -32,6 +35,7 @@ class LoadOptions:
     method: str = "DECODING_METHOD_UNSPECIFIED"
     model: str = ""
     connections: int = 1
+    ramp_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -85,9 +89,10 @@ async def run_load(options: LoadOptions, recordings: Sequence[bytes]) -> LoadRep
         async with asyncio.TaskGroup() as group:
             for number in range(options.streams):
                 stub: Any = rpc.RecognizerStub(channels[number % len(channels)])  # type: ignore[no-untyped-call]
-                # Real callers do not begin in step: spread the starts over one second.
-                start = begin + (number / options.streams if options.pace else 0.0)
-                group.create_task(_caller(stub, options, recordings, number, start, begin + options.seconds, report))
+                # Real callers do not begin in step.
+                spread = (options.ramp_s or 1.0) if options.pace else 0.0
+                start = begin + spread * number / options.streams
+                group.create_task(_caller(stub, options, recordings, number, start, begin, report))
     finally:
         report.wall_s = time.monotonic() - begin
         for channel in channels:
@@ -101,22 +106,27 @@ async def _caller(
     recordings: Sequence[bytes],
     number: int,
     start: float,
-    end: float,
+    load_began: float,
     report: LoadReport,
 ) -> None:
+    end = load_began + options.seconds
+    counted = (load_began + options.ramp_s, end) if options.ramp_s else (0.0, math.inf)
     await asyncio.sleep(max(0.0, start - time.monotonic()))
     while time.monotonic() < end:
-        await _Call(stub, options, recordings[number % len(recordings)], report).run()
+        await _Call(stub, options, recordings[number % len(recordings)], report, counted).run()
         number += options.streams
 
 
 class _Call:
     """One streaming call and its clock."""
 
-    def __init__(self, stub: Any, options: LoadOptions, audio: bytes, report: LoadReport) -> None:
+    def __init__(
+        self, stub: Any, options: LoadOptions, audio: bytes, report: LoadReport, counted: tuple[float, float]
+    ) -> None:
         self._options = options
         self._audio = audio
         self._report = report
+        self._counted = counted  # from when to when observations count
         self._call = stub.StreamingRecognize()
         self._began = self._sent = 0.0
         self._has_text = False
@@ -161,13 +171,17 @@ class _Call:
             pass
 
     def _observe(self, result: pb.StreamingRecognitionResult, now: float) -> None:
-        if self._options.pace == 1 and not (result.is_final and self._sent):
+        if self._counts(now) and self._options.pace == 1 and not (result.is_final and self._sent):
             self._report.partial_lag.append((now - self._began - result.audio_processed) * 1000)
         if not self._has_text:
             self._has_text = True
-            self._report.first_partial.append((now - self._began) * 1000)
+            if self._counts(now):
+                self._report.first_partial.append((now - self._began) * 1000)
         if result.is_final:
             self._last_final = now
+
+    def _counts(self, now: float) -> bool:
+        return self._counted[0] <= now <= self._counted[1]
 
     def _count(self, code: grpc.StatusCode) -> None:
         report = self._report
@@ -175,5 +189,5 @@ class _Call:
         report.ends[code.name] = report.ends.get(code.name, 0) + 1
         if code is grpc.StatusCode.OK:
             report.audio_s += len(self._audio) / (2 * RATE)
-            if self._last_final and self._sent:
+            if self._last_final and self._sent and self._counts(self._last_final):
                 report.final.append(max(0.0, self._last_final - self._sent) * 1000)
