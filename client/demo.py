@@ -1,5 +1,7 @@
 """`python -m client.demo`: streams the bundled recordings to a server of its own and shows what comes back.
 
+Then who speaks and who spoke when, where the speaker models are there or can be fetched (`--no-fetch` does not try).
+
 Exit status 0 means that every recording gave text and that the word error rate is sane.
 """
 
@@ -20,6 +22,7 @@ from rich.text import Text
 from client.client import AsyncClient
 from client.compare import Comparison, compare
 from client.config import Config
+from client.demo_speakers import show_speakers
 from client.display import growing_line
 from client.embedded import EmbeddedServer
 from client.errors import ClientError
@@ -79,7 +82,9 @@ def main() -> int:
     console = Console(highlight=False)
     try:
         with bundled_samples() as samples, _server(console) as server:
-            return asyncio.run(_show(console, server.address, samples))
+            status = asyncio.run(_show(console, server.address, samples))
+            asyncio.run(show_speakers(console, server.address, fetches="--no-fetch" not in sys.argv))
+            return status
     except (ClientError, SpeechError, OSError) as error:
         Console(stderr=True).print(f"The demo failed: {error}", style="bold", markup=False)
         return 1
