@@ -181,7 +181,8 @@ class Diarizing:
 
     async def _embed(self, index: int, piece: Piece) -> None:
         try:
-            self._vectors[index] = (await self._model.pieces.embed(piece.samples)).vector
+            async with self._model.bulk:
+                self._vectors[index] = (await self._model.pieces.embed(piece.samples)).vector
         finally:
             self._embedding.release()
 

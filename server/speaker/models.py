@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -65,6 +66,8 @@ class ServedSpeaker:
         fixed = None if description is None else description.fixed_frames
         # The longest piece of audio that becomes one vector.
         self.window_s = config.window_s if fixed is None else _samples(engine, fixed) / engine.sample_rate
+        # Long audio shares half of the queue: however many recordings come at once, single requests find room.
+        self.bulk = asyncio.Semaphore(max(1, config.max_queue_size // 2))
         self.pieces = PieceBatcher(engine, config, workers, num_workers, fixed)
 
     @property

@@ -189,6 +189,14 @@ async def test_a_silent_call_changes_nothing_for_those_beside_it(folder: Path) -
 
 
 @pytest.mark.asyncio
+async def test_more_recordings_than_the_queue_has_places_are_all_done(folder: Path) -> None:
+    async with speaking(folder, max_queue_size=8) as (_, stub):
+        answers = await asyncio.gather(*(stub.Diarize(request(dialogue())) for _ in range(12)))
+
+        assert all(near(each, TRUTH) for each in answers)
+
+
+@pytest.mark.asyncio
 async def test_one_and_two_pieces_work(folder: Path) -> None:
     async with speaking(folder) as (_, stub):
         for preset in (pb.PRESET_UNSPECIFIED, pb.PRESET_WESPEAKER, pb.PRESET_3D_SPEAKER):
