@@ -45,7 +45,7 @@ class EngineOptions(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedModel:
-    """A model ready to run. `streaming`, `offline` and `rescorer` are each run by one thread of their own."""
+    """A model ready to run. `streaming` and `offline` have a thread of their own each, `rescorer` has several."""
 
     description: ModelDescription
     tokens: TokenTable

@@ -101,6 +101,8 @@ class RescoringConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     # Tokens of one call, those of all hypotheses and their padding; a longer segment goes alone. All segments of a call
     # wait for its end, and on a processor a token costs the same in any company.
     max_batch_tokens: Count = 512
+    # Calls at once, each on a thread; 0 takes as many as the streaming engine has lanes.
+    workers: Annotated[int, Meta(ge=0, le=64)] = 0
     max_queue_delay_ms: Milliseconds = 0.0
     max_queue_size: Count = 4096
 

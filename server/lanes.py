@@ -55,6 +55,9 @@ class Lanes:
     def __init__(self, lanes: Sequence[Lane]) -> None:
         self._lanes = tuple(lanes)
 
+    def __len__(self) -> int:
+        return len(self._lanes)
+
     def __iter__(self) -> Iterator[Lane]:
         return iter(self._lanes)
 

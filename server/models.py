@@ -66,7 +66,7 @@ class ServedModel:
         self._stack = stack
         # Engines beyond the first are copies of it: own graph, own thread, own slots.
         self.lanes = Lanes(
-            [Lane(engine, config.streaming, self._thread(f"steps-{number}")) for number, engine in enumerate(engines)]
+            [Lane(engine, config.streaming, self._threads(f"steps-{number}")) for number, engine in enumerate(engines)]
         )
         self.rescoring_batcher = self._rescoring_batcher()
         self.offline_batcher = self._offline_batcher()
@@ -163,10 +163,12 @@ class ServedModel:
         config = self.config.rescoring
         if self.loaded.rescorer is None:
             return None
+        # Segments that end together would otherwise wait for one thread while the other processors idle.
+        workers = config.workers or len(self.lanes) or 1
         return DynamicBatcher(
             self.loaded.rescorer.run,
-            rescoring_limits(config),
-            self._thread("rescoring"),
+            rescoring_limits(config, workers),
+            self._threads("rescoring", workers),
         )
 
     def _offline_batcher(self) -> DynamicBatcher[OfflineItem, OfflineOutput] | None:
@@ -182,17 +184,17 @@ class ServedModel:
                 max_queue_size=config.max_queue_size,
                 buckets=tuple(int(seconds * self.sample_rate) for seconds in config.bucket_seconds),
             ),
-            self._thread("offline", BACKGROUND),
+            self._threads("offline", 1, BACKGROUND),
         )
 
-    def _thread(self, role: str, niceness: int = 0) -> ThreadPoolExecutor:
+    def _threads(self, role: str, count: int = 1, niceness: int = 0) -> ThreadPoolExecutor:
         executor = ThreadPoolExecutor(
-            1, thread_name_prefix=f"{self.name}-{role}", initializer=_be_nice, initargs=(niceness,)
+            count, thread_name_prefix=f"{self.name}-{role}", initializer=_be_nice, initargs=(niceness,)
         )
         return self._stack.enter_context(executor)
 
 
-def rescoring_limits(config: RescoringConfig) -> DynamicConfig:
+def rescoring_limits(config: RescoringConfig, workers: int = 1) -> DynamicConfig:
     """Batches of segments, whose lengths are tokens (`RescoreItem.num_tokens`)."""
     return DynamicConfig(
         max_batch_size=config.max_batch_size,
@@ -200,6 +202,7 @@ def rescoring_limits(config: RescoringConfig) -> DynamicConfig:
         max_queue_delay_ms=config.max_queue_delay_ms,
         max_queue_size=config.max_queue_size,
         buckets=RESCORING_BUCKETS,
+        workers=workers,
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
+from collections.abc import Sequence
 from unittest.mock import Mock
 
 import numpy as np
@@ -11,9 +13,11 @@ import pytest
 
 from batcher.dynamic_queue import DynamicQueue, PendingItem
 from engines.rescoring import RescoreItem
+from server.app import start_server
 from server.config import RescoringConfig
 from server.models import rescoring_limits
 from speech.search.nbest import Nbest
+from tests.server.support import tiny_config
 
 
 def segment(num_tokens: int, hypotheses: int = 10) -> RescoreItem:
@@ -52,3 +56,21 @@ def test_many_segments_that_end_together_never_share_a_call_above_the_bound(size
 
 def test_long_segments_go_alone_and_short_ones_together() -> None:
     assert batches([50, 50, 3, 3, 3, 50], RescoringConfig()) == [[50], [50], [3, 3, 3], [50]]
+
+
+@pytest.mark.asyncio
+async def test_segments_that_end_together_are_rescored_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call waits for the other one to be under way, which one thread could never fulfil."""
+    meeting = threading.Barrier(2, timeout=20)
+
+    def meet(items: Sequence[RescoreItem]) -> list[Nbest]:
+        meeting.wait()
+        return [item.nbest for item in items]
+
+    async with start_server(tiny_config(engine={"threads": 2, "lanes": 2})) as server:
+        model = server.models.default
+        assert model is not None
+        monkeypatch.setattr(model.loaded.rescorer, "_by_index", meet)
+        first, second = segment(60), segment(61)
+        found = await asyncio.gather(model.rescore(first), model.rescore(second))
+        assert list(found) == [first.nbest, second.nbest]
