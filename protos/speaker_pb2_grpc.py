@@ -93,9 +93,9 @@ class SpeakerServicer:
         """Turn one piece of audio into a speaker embedding: one message in, one out.
 
         Errors of every method here: INVALID_ARGUMENT (audio or options; less than the model's least audio, named in the
-        message), NOT_FOUND (model, speaker), FAILED_PRECONDITION (a vector of another model or front end; no gallery or
-        no voice-activity model on this server), RESOURCE_EXHAUSTED (queue full), DEADLINE_EXCEEDED, UNAVAILABLE (shutting
-        down, gallery locked for too long).
+        message; audio without sound, whose vector would always be the same and nobody's), NOT_FOUND (model, speaker),
+        FAILED_PRECONDITION (a vector of another model or front end; no gallery or no voice-activity model on this server),
+        RESOURCE_EXHAUSTED (queue full), DEADLINE_EXCEEDED, UNAVAILABLE (shutting down, gallery locked for too long).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

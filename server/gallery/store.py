@@ -156,9 +156,13 @@ class GalleryStore:
             # Changes with every commit of another connection; our own drop the cache themselves.
             version = int(self._connection.execute("PRAGMA data_version").fetchone()[0])
             cached = self._cache.get(gallery)
-            if cached is None or cached[0] != version:
-                cached = self._cache[gallery] = (version, self._read_centres(gallery))
-        return cached[1]
+            if cached is not None and cached[0] == version:
+                return cached[1]
+            centres = self._read_centres(gallery)
+        self._cache.pop(gallery, None)
+        if centres.space is not None:  # names that nobody enrolled under must not fill the memory
+            self._cache[gallery] = (version, centres)
+        return centres
 
     # --- inside a transaction, or a single statement
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from server.errors import BadRequest
 from server.gallery.errors import WrongFingerprint
 from server.gallery.gallery import Gallery
-from server.gallery.store import Centres, GalleryStore, require_same
+from server.gallery.store import EMPTY, Centres, GalleryStore, require_same
 from server.speaker.embedding import Embedded, embed_audio
 from server.speaker.models import ServedSpeaker
 from server.speaker.options import Normalization, SpeakerKey, Voice, VoiceAudio, Voiceprint
@@ -69,15 +71,26 @@ class Voices:
 
         Raises WrongFingerprint, BadRequest, BadOption for too few vectors.
         """
-        vectors = [unit(checked(model, each)) for each in normalization.voiceprints]
-        rows = np.stack(vectors) if vectors else np.zeros((0, model.engine.dimension), np.float32)
+        centres = EMPTY
         if normalization.gallery:
             centres = await self.centres(model, normalization.gallery)
-            strangers = set(left_out)
-            kept = [row for row, name in enumerate(centres.ids) if name not in strangers]
-            if kept:
-                rows = np.concatenate([rows, centres.centres if not strangers else centres.centres[kept]])
-        return Cohort(rows, normalization.top_n), len(vectors)
+        loop = asyncio.get_running_loop()
+        work = partial(_cohort_rows, model, normalization.voiceprints, centres, frozenset(left_out))
+        rows = await loop.run_in_executor(self._executor, work)
+        return Cohort(rows, normalization.top_n), len(normalization.voiceprints)
+
+
+def _cohort_rows(
+    model: ServedSpeaker, voiceprints: Sequence[Voiceprint], centres: Centres, left_out: frozenset[str]
+) -> Vectors:
+    """The vectors of a cohort, (n, dimension) of length 1: those that came with the call first; thousands of them."""
+    rows = [np.zeros((0, model.engine.dimension), np.float32)]
+    if voiceprints:
+        rows.append(unit(np.stack([checked(model, each) for each in voiceprints])))
+    kept = [row for row, name in enumerate(centres.ids) if name not in left_out]
+    if kept:
+        rows.append(centres.centres[kept] if left_out else centres.centres)
+    return np.concatenate(rows)
 
 
 def checked(model: ServedSpeaker, print_: Voiceprint) -> Vectors:

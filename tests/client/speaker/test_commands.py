@@ -21,6 +21,7 @@ from client.speaker import archive as module
 from client.speaker.archive import Archive, load
 from client.speaker.embed import embed
 from client.speaker.verify import enroll, identify, speakers, verify
+from tests.server.speaker.support import WESPEAKER, folder_of
 
 Run = Callable[..., Result]
 
@@ -214,3 +215,26 @@ def test_an_archive_shorter_than_its_list_is_refused(tmp_path: Path) -> None:
         Archive(tmp_path)
     Archive(tmp_path, fresh=True).close()
     assert module.NAME == "xvector_000"
+
+
+def test_a_server_of_ones_own_keeps_its_gallery_between_commands(tmp_path: Path, recordings: Path) -> None:
+    own = ["--models", folder_of(tmp_path, WESPEAKER), "--gallery-file", tmp_path / "voices.sqlite"]
+
+    def run(command: click.Command, *arguments: object) -> Result:
+        result = CliRunner().invoke(command, [str(each) for each in (*arguments, *own)])
+        assert result.exit_code == 0, result.stderr
+        return result
+
+    run(enroll, "ann", recordings / "ann-1.wav")
+    assert run(identify, recordings / "ann-2.wav", "--threshold", "-1").stdout.split("\t")[1] == "ann"
+
+
+def test_models_that_cannot_be_fetched_are_one_clear_error(
+    tmp_path: Path, recordings: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CHORUS_CACHE", str(tmp_path))
+    monkeypatch.setenv("CHORUS_OFFLINE", "1")
+    result = CliRunner().invoke(verify, [str(recordings / "ann-1.wav"), str(recordings / "bob.flac")])
+    assert result.exit_code == 1
+    assert "name your own with --models, or a server with --server" in result.stderr
+    assert "CHORUS_OFFLINE forbids to fetch it" in capfd.readouterr().err

@@ -120,6 +120,7 @@ def test_a_search_sees_what_another_connection_wrote(store: GalleryStore, path: 
     other.enroll("default", "ann", SPACE, [voice(1)], 0)
     assert store.centres("default").ids == ("ann",)
     assert store.centres("default") is store.centres("default"), "read once, not at every search"
+    assert store.centres("nobody").ids == ()
     other.delete("default", "ann")
     other.close()
     assert store.centres("default").ids == ()
