@@ -20,10 +20,10 @@ BLANK_ID = 0
 Rows = tuple[NDArray[np.float32], NDArray[np.int32]]
 
 
-def lattice(rng: np.random.Generator, streams: int, frames: int, k: int) -> Rows:
+def lattice(rng: np.random.Generator, streams: int, frames: int, k: int, vocab: int = VOCAB) -> Rows:
     """Return (streams, frames, k) descending log-probs, and their ids."""
-    logits = rng.normal(size=(streams, frames, VOCAB)).astype(np.float32) * 1.5
-    spoken = rng.integers(1, VOCAB, size=(streams, (frames + 3) // 4))
+    logits = rng.normal(size=(streams, frames, vocab)).astype(np.float32) * 1.5
+    spoken = rng.integers(1, vocab, size=(streams, (frames + 3) // 4))
     for frame in range(frames):
         target = spoken[:, frame // 4] if frame % 4 < 2 else np.zeros(streams, np.int64)
         logits[np.arange(streams), frame, target] += rng.uniform(4, 10, size=streams)

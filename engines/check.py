@@ -26,11 +26,12 @@ _FAMILIES = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A folder's description in both forms, and whether it can be served."""
+    """A folder's description in both forms, whether it can be served, and a recogniser's token file."""
 
     text: str
     json: str
     is_usable: bool
+    tokens_path: Path | None = None
 
 
 def look_into(folder: Path) -> Finding:
@@ -38,7 +39,9 @@ def look_into(folder: Path) -> Finding:
     kind = kind_of_folder(folder)
     if kind == "recogniser":
         description = inspect(folder)
-        return Finding(describe_text(description), describe_json(description), not description.problems)
+        return Finding(
+            describe_text(description), describe_json(description), not description.problems, description.tokens_path
+        )
     if kind == "speaker":
         return _speaker(inspect_speaker(folder))
     return _other(folder, kind)

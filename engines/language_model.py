@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from engines.errors import BadModel
+from engines.sidefiles import read_tokens
 from speech.biasing import FittedLm, NgramLm, fit_lm, read_arpa
 from speech.errors import BadLanguageModel
 from speech.tokens import TokenTable
@@ -55,3 +56,12 @@ def describe_lm(fitted: FittedLm) -> str:
     counts = f"{fitted.lm.order}-gram, {len(fitted.lm.words)} words, {fitted.lm.num_ngrams} n-grams"
     known = "of the tokens are its words" if fitted.level == "token" else "of its words can be written"
     return f"{counts}, scored per {fitted.level}: {fitted.coverage:.1%} {known}"
+
+
+def fit_report(path: Path, tokens_path: Path) -> str:
+    """Say in one line whether and how a language model fits a model's tokens; raises as `read_lm` for a bad file."""
+    lm = read_lm(path)
+    try:
+        return f"  lm          {path.name} fits: {describe_lm(fit_lm(lm, read_tokens(tokens_path)))}"
+    except BadLanguageModel as error:
+        return f"  lm          {path.name} does not fit: {error}"

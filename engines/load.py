@@ -23,7 +23,7 @@ from speech.biasing import FittedLm
 from speech.tokens import TokenTable
 
 Count = Annotated[int, Meta(ge=1)]
-DEFAULT_LM_WEIGHTS = (0.5, 0.0)  # weight and bonus; those of model.toml
+DEFAULT_LM_WEIGHTS = (0.2, 1.5)  # weight and bonus; the best of docs/benchmarks.md, and model.toml's defaults
 
 
 class EngineOptions(Struct, frozen=True, kw_only=True):

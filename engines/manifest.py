@@ -89,8 +89,8 @@ class LanguageModelManifest(Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """An ARPA file (.arpa, .arpa.gz) that fits the tokens; a word of probability p adds weight * ln p + bonus."""
 
     path: str
-    weight: Annotated[float, Meta(ge=0.0, le=10.0)] = 0.5
-    bonus: Annotated[float, Meta(ge=-20.0, le=20.0)] = 0.0
+    weight: Annotated[float, Meta(ge=0.0, le=10.0)] = 0.2
+    bonus: Annotated[float, Meta(ge=-20.0, le=20.0)] = 1.5
 
 
 class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -103,11 +103,13 @@ models.add_command(list_models)
 @models.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print the description as JSON.")
+@click.option("--lm", type=click.Path(dir_okay=False, path_type=Path), help="Also say whether this ARPA file fits.")
 @_plain_errors
-def check(folder: Path, as_json: bool) -> None:
+def check(folder: Path, as_json: bool, lm: Path | None) -> None:
     """Say what a model folder is, and what is missing or contradictory. Exits with 1 if it cannot be served."""
     from engines.check import look_into
     from engines.errors import BadModel
+    from engines.language_model import fit_report
     from server.models import find_models
 
     folders = find_models(folder)
@@ -118,5 +120,7 @@ def check(folder: Path, as_json: bool) -> None:
         found = look_into(each)
         is_bad = is_bad or not found.is_usable
         print(found.json if as_json else found.text)
+        if lm is not None and found.tokens_path is not None and not as_json:
+            print(fit_report(lm, found.tokens_path))
     if is_bad:
         raise SystemExit(1)

@@ -25,7 +25,7 @@ from server.gallery.errors import (
     UnknownSpeaker,
     WrongFingerprint,
 )
-from speech.errors import BadAudio, BadOption, BadRttm, BadTokens
+from speech.errors import BadAudio, BadLanguageModel, BadOption, BadRttm, BadTokens
 
 INTERNAL_TEXT = "internal error; the server's log has the details"
 
@@ -56,6 +56,7 @@ CODES: dict[type[Exception], grpc.StatusCode] = {
     PullFailed: grpc.StatusCode.INTERNAL,
     BadModel: grpc.StatusCode.INTERNAL,
     BadRttm: grpc.StatusCode.INVALID_ARGUMENT,
+    BadLanguageModel: grpc.StatusCode.INTERNAL,
     BadTokens: grpc.StatusCode.INTERNAL,
     BadConfig: grpc.StatusCode.INTERNAL,
     StartFailed: grpc.StatusCode.INTERNAL,

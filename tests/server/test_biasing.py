@@ -11,8 +11,10 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from protos import recognizer_pb2 as pb
+from server.cli import models
 from server.config import HotwordsSettings
 from server.errors import StartFailed
 from server.hotwords import RECENT, Hotwords, NamedLists
@@ -214,3 +216,18 @@ async def test_the_servers_language_model_must_fit_some_model(tmp_path: Path) ->
     with pytest.raises(StartFailed, match=r"no model can use it; w2: .*one for other tokens"):
         async with running(fitting):
             pass
+
+
+def test_models_check_says_which_language_model_fits_and_what_is_wrong_with_one(tmp_path: Path) -> None:
+    folder = lm_folder(tmp_path / "w2", ["the", "cat"])
+    chinese = tmp_path / "chinese.arpa"
+    chinese.write_text(random_arpa(np.random.default_rng(0), ["\u5929", "\u5730"]), encoding="utf-8")
+    told = CliRunner().invoke(models, ["check", str(folder), "--lm", str(chinese)])
+    assert told.exit_code == 0, told.output
+    assert "lm.arpa: 3-gram, 5 words" in told.output
+    assert "scored per word: 100.0% of its words can be written" in told.output
+    assert "chinese.arpa does not fit: the language model is one for other tokens" in told.output
+    shutil.copy(chinese, folder / "lm.arpa")
+    refused = CliRunner().invoke(models, ["check", str(folder)])
+    assert refused.exit_code == 1
+    assert "problem     [language_model]" in refused.output

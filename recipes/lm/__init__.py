@@ -1,0 +1,1 @@
+"""Builds n-gram language models: counts, modified Kneser-Ney smoothing, pruning, ARPA."""
