@@ -80,7 +80,7 @@ def _runtime(path: Path, findings: Findings) -> FbankConfig:
     if not isinstance(settings, dict) or not all(isinstance(settings.get(part, {}), dict) for part in _KEYS):
         raise BadModel(f"{path}: expected an object with {' and '.join(_KEYS)}")
     changes = {
-        ours: settings[part][theirs]
+        ours: _whole(settings[part][theirs])
         for part, names in _KEYS.items()
         for theirs, ours in names.items()
         if theirs in settings.get(part, {})
@@ -96,6 +96,11 @@ def _runtime(path: Path, findings: Findings) -> FbankConfig:
     if frames.get("dither", 1.0) != 0.0:
         findings.note(f"{path.name} asks for dither (1.0 where it is silent); none is added, as it spoils embeddings")
     return _checked(str(path), PROFILES["3d-speaker"], {**changes, "window": _WINDOWS[window]})
+
+
+def _whole(value: Any) -> Any:
+    """Return 16000 for 16000.0: the runtime's numbers are floats."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _checked(origin: str, default: FbankConfig, changes: dict[str, Any]) -> FbankConfig:

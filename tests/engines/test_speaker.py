@@ -94,7 +94,8 @@ def test_unusable_runtime_settings_are_refused_by_name(tmp_path: Path, text: str
 
 def test_runtime_settings_of_3d_speaker_are_read_and_dither_never_added(tmp_path: Path) -> None:
     shutil.copy(MODELS / "speaker-3dspeaker" / "model.onnx", tmp_path)
-    settings = {"FrameExtractionOptions": {"window_type": "hamming", "frame_shift_ms": 12.5}, "MelBanksOptions": {}}
+    frames = {"window_type": "hamming", "frame_shift_ms": 12.5, "sample_freq": 16000.0}
+    settings = {"FrameExtractionOptions": frames, "MelBanksOptions": {}}
     (tmp_path / "fbank_config.json").write_text(json.dumps(settings))
     description = inspect_speaker(tmp_path)
     assert (description.fbank.window, description.fbank.frame_shift_ms) == ("hamming", 12.5)
