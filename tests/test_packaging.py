@@ -82,3 +82,9 @@ def test_every_folder_of_code_is_a_package() -> None:
     folders = {path.parent for package in ours for path in (ROOT / package).rglob("*.py")}
 
     assert sorted(str(folder.relative_to(ROOT)) for folder in folders if not (folder / "__init__.py").is_file()) == []
+
+
+def test_the_registry_of_models_is_part_of_the_package() -> None:
+    stated = PROJECT["tool"]["setuptools"]["package-data"]["engines"]
+    assert "pull/registry.toml" in stated
+    assert all((ROOT / "engines" / path).is_file() for path in stated)
