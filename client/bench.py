@@ -41,7 +41,7 @@ def linear16(path: Path) -> bytes:
 @click.option("--packet-ms", default=100, show_default=True, help="Audio per message.")
 @click.option("--pace", default=1.0, show_default=True, help="1: as spoken; 2: twice as fast; 0: as fast as it goes.")
 @click.option(
-    "--method", default="DECODING_METHOD_UNSPECIFIED", help="CTC_GREEDY, CTC_PREFIX_BEAM or ATTENTION_RESCORING."
+    "--method", default="DECODING_METHOD_UNSPECIFIED", help="CTC_GREEDY, GREEDY_SEARCH and so on, as in the proto."
 )
 @click.option("--model", default="", help="Model name; empty: the server's default.")
 @click.option("--connections", default=1, show_default=True, help="HTTP/2 connections to spread the streams over.")

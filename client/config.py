@@ -7,7 +7,14 @@ from protos import recognizer_pb2 as pb
 from speech.errors import BadOption
 from speech.hotwords import MAX_FILE_BYTES, Hotword
 
-Method: TypeAlias = Literal["ctc_greedy", "ctc_prefix_beam", "attention_rescoring"]
+Method: TypeAlias = Literal[
+    "ctc_greedy",
+    "ctc_prefix_beam",
+    "attention_rescoring",
+    "greedy_search",
+    "modified_beam_search",
+    "fast_beam_search",
+]
 EncodingName: TypeAlias = Literal["auto", "linear16", "float32", "mulaw", "alaw", "wav", "flac", "ogg", "mp3"]
 
 ENCODINGS = {
@@ -26,6 +33,9 @@ _METHODS = {
     "ctc_greedy": pb.CTC_GREEDY,
     "ctc_prefix_beam": pb.CTC_PREFIX_BEAM,
     "attention_rescoring": pb.ATTENTION_RESCORING,
+    "greedy_search": pb.GREEDY_SEARCH,
+    "modified_beam_search": pb.MODIFIED_BEAM_SEARCH,
+    "fast_beam_search": pb.FAST_BEAM_SEARCH,
 }
 HotwordUnit: TypeAlias = Literal["auto", "character", "bpe"]
 _UNITS = {
@@ -66,6 +76,11 @@ class Decoding:
     blank_penalty: float | None = None
     ctc_weight: float | None = None
     reverse_weight: float | None = None
+    max_symbols: int | None = None
+    confidence_temperature: float | None = None
+    beam: float | None = None
+    max_contexts: int | None = None
+    max_states: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +168,11 @@ def _decoding(decoding: Decoding) -> pb.DecodingConfig:
         blank_penalty=decoding.blank_penalty or 0.0,
         ctc_weight=decoding.ctc_weight,
         reverse_weight=decoding.reverse_weight,
+        max_symbols=decoding.max_symbols or 0,
+        confidence_temperature=decoding.confidence_temperature or 0.0,
+        beam=decoding.beam or 0.0,
+        max_contexts=decoding.max_contexts or 0,
+        max_states=decoding.max_states or 0,
     )
 
 

@@ -6,13 +6,33 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
+
 from engines import sidefiles
-from engines.description import LanguageModelSpec, ModelDescription, OfflineSpec, RescoringSpec, StreamingSpec
+from engines.description import (
+    LanguageModelSpec,
+    ModelDescription,
+    OfflineSpec,
+    RescoringSpec,
+    StreamingSpec,
+    TransducerSpec,
+)
 from engines.errors import BadModel
-from engines.families import common, decoder, w1, w2, w4, wenet_cpu
+from engines.families import (
+    common,
+    decoder,
+    icefall,
+    icefall_offline,
+    icefall_streaming,
+    transducer,
+    w1,
+    w2,
+    w4,
+    wenet_cpu,
+)
 from engines.families.common import Findings, Graph, Inspection, Role
 from engines.language_model import describe_lm, fitted_lm
-from engines.manifest import EncoderManifest, Manifest, fbank_config, read_manifest
+from engines.manifest import EncoderManifest, Family, Manifest, fbank_config, read_manifest
 from engines.ort import OrtModel, OrtOptions
 from speech.features import PROFILES, FbankConfig
 from speech.tokens import TokenTable
@@ -24,11 +44,13 @@ SIGNATURES: tuple[tuple[Role, frozenset[str]], ...] = (
     ("scores decoder", frozenset({"encoder_out", "hyps"})),
     ("W1 encoder", frozenset({"speech", "speech_lengths"})),
     ("W3 encoder", frozenset({"chunk", "att_cache"})),
-    ("W4 streaming", frozenset({"x", "attn_cache"})),
-    ("W4 offline", frozenset({"x", "x_lens"})),
+    ("W4 streaming", frozenset({"x", "attn_cache", "conv_cache"})),
     ("W3 ctc", frozenset({"hidden"})),
 )
-ENCODERS: tuple[Role, ...] = ("W2 encoder", "W1 encoder", "W3 encoder", "W4 streaming", "W4 offline")
+LIKE_W4 = frozenset({"x", "x_lens"})
+ENCODERS: tuple[Role, ...] = (
+    "W2 encoder", "W1 encoder", "W3 encoder", "W4 streaming", "W4 offline", "icefall streaming", "icefall offline",
+)  # fmt: skip
 DECODERS: tuple[Role, ...] = ("best-index decoder", "scores decoder")
 _REDUCED = ("quant", "int8", "uint8", "fp16", "float16")  # parts of file names; the full-precision twin is preferred
 _LOOK = OrtOptions(optimise=False)
@@ -49,7 +71,8 @@ def inspect(folder: Path) -> ModelDescription:
 def recognise(model: OrtModel) -> Role | None:
     """Tell what a graph is by its inputs, None when it belongs to no known family."""
     names = frozenset(model.inputs)
-    return next((role for role, signature in SIGNATURES if signature <= names), None)
+    by_name = next((role for role, signature in SIGNATURES if signature <= names), None)
+    return by_name or icefall.role_of(model) or ("W4 offline" if names >= LIKE_W4 else None)
 
 
 class _Inspector:
@@ -65,7 +88,13 @@ class _Inspector:
         graphs = self._named_graphs() if self.manifest.names_graphs else self._found_graphs()
         streaming, offline = self._halves(graphs)
         if streaming is None and offline is None and not self.findings.problems:
-            self.findings.problem("no encoder that this server knows (WeNet GPU or CPU exports, sherpa-onnx WeNet CTC)")
+            self.findings.problem(
+                "no encoder that this server knows (WeNet GPU or CPU exports, sherpa-onnx WeNet CTC, icefall "
+                "transducers and CTC)"
+            )
+        spec = self._transducer(graphs, streaming, offline)
+        if spec is not None:
+            streaming, offline = _with_vocabulary(streaming, spec), _with_vocabulary(offline, spec)
         tokens_path, tokens = self._tokens(graphs)
         if tokens is not None:
             self._check_vocabulary(tokens, streaming, offline)
@@ -78,6 +107,7 @@ class _Inspector:
             offline=offline,
             rescoring=self._rescoring(graphs, tokens, streaming, offline),
             language_model=None if tokens is None else self._language_model(tokens),
+            transducer=spec,
             tokens_path=tokens_path,
             num_tokens=0 if tokens is None else len(tokens),
             fbank=self._fbank(graphs, streaming, offline),
@@ -113,6 +143,9 @@ class _Inspector:
                     named.append((f"[{title}] ctc", half.ctc, ("W3 ctc",)))
         if self.manifest.decoder is not None:
             named.append(("[decoder] path", self.manifest.decoder.path, DECODERS))
+        if self.manifest.transducer is not None:
+            named.append(("[transducer] decoder", self.manifest.transducer.decoder, ("transducer decoder",)))
+            named.append(("[transducer] joiner", self.manifest.transducer.joiner, ("transducer joiner",)))
         graphs: dict[Role, Graph] = {}
         for key, name, roles in named:
             graph = self._open(self.folder / name)
@@ -160,6 +193,10 @@ class _Inspector:
             return w2.describe(graph, half, self.inspection)
         if graph.role == "W4 offline":
             return w4.describe(graph, half, self.inspection)
+        if graph.role == "icefall streaming":
+            return icefall_streaming.describe(graph, half, self.inspection)
+        if graph.role == "icefall offline":
+            return icefall_offline.describe(graph, half, self.inspection)
         return wenet_cpu.describe_streaming(graph, ctc if graph.role == "W3 encoder" else None, half, self.inspection)
 
     def _manifest_of(self, graph: Graph) -> EncoderManifest | None:
@@ -203,11 +240,23 @@ class _Inspector:
                 self.findings.note(
                     f"{spec.encoder.name}: neither graph nor train.yaml state the size of the vocabulary"
                 )
-            elif spec.vocab_size != len(tokens):
+            elif spec.vocab_size not in (len(tokens), tokens.num_scored):
                 self.findings.problem(
-                    f"{spec.encoder.name} scores {spec.vocab_size} tokens, the token file has {len(tokens)}: "
+                    f"{spec.encoder.name} scores {spec.vocab_size} tokens, the token file has {tokens.num_scored}: "
                     f"it belongs to another model"
                 )
+
+    def _transducer(
+        self, graphs: dict[Role, Graph], streaming: StreamingSpec | None, offline: OfflineSpec | None
+    ) -> TransducerSpec | None:
+        halves = [half for half in (streaming, offline) if half is not None and half.head == "transducer"]
+        if not halves:
+            return None
+        if any(half is not None and half.head == "ctc" for half in (streaming, offline)):
+            self.findings.problem("a streaming and an offline encoder of which one is a transducer and one is not")
+            return None
+        networks = graphs.get("transducer decoder"), graphs.get("transducer joiner")
+        return transducer.describe(*networks, halves, self.inspection)
 
     def _rescoring(
         self,
@@ -218,6 +267,8 @@ class _Inspector:
     ) -> RescoringSpec | None:
         graph = next((graphs[role] for role in DECODERS if role in graphs), None)
         sizes = {spec.output_size for spec in (streaming, offline) if spec is not None and spec.output_size is not None}
+        if any(spec is not None and spec.head == "transducer" for spec in (streaming, offline)):
+            return None
         if graph is None:
             if sizes:
                 self.findings.note("no attention decoder: results are those of the CTC search alone")
@@ -234,7 +285,7 @@ class _Inspector:
         self, graphs: dict[Role, Graph], streaming: StreamingSpec | None, offline: OfflineSpec | None
     ) -> FbankConfig:
         spec = streaming or offline
-        profile = PROFILES["sherpa-onnx-wenet" if spec is not None and spec.family == "W4" else "wenet"]
+        profile = PROFILES[_profile(spec.family) if spec is not None else "wenet"]
         stated = _stated_front_end(graphs.values())
         try:
             # What the training's settings say is a default too: model.toml is the last word.
@@ -249,6 +300,16 @@ class _Inspector:
                     f"state [features] num_bins in model.toml"
                 )
         return config
+
+
+def _with_vocabulary(half: Spec | None, spec: TransducerSpec) -> Spec | None:
+    return None if half is None else msgspec.structs.replace(half, vocab_size=spec.vocab_size)
+
+
+def _profile(family: Family) -> str:
+    if family == "W4":
+        return "sherpa-onnx-wenet"
+    return "wenet" if family.startswith("W") else "icefall"
 
 
 def _fields(config: FbankConfig) -> dict[str, Any]:
@@ -274,11 +335,14 @@ def _stated_front_end(graphs: Iterable[Graph]) -> dict[str, Any]:
 def _roles(title: str, half: EncoderManifest) -> tuple[Role, ...]:
     """Roles that an encoder may have; a W3 export is offline or not by its metadata."""
     roles: tuple[Role, ...] = (
-        ("W2 encoder", "W3 encoder", "W4 streaming")
+        ("W2 encoder", "W3 encoder", "W4 streaming", "icefall streaming")
         if title == "streaming"
-        else ("W1 encoder", "W3 encoder", "W4 offline")
+        else ("W1 encoder", "W3 encoder", "W4 offline", "icefall offline")
     )
-    return roles if half.family is None else tuple(role for role in roles if role.startswith(half.family))
+    if half.family is None:
+        return roles
+    start = half.family if half.family.startswith("W") else "icefall"
+    return tuple(role for role in roles if role.startswith(start))
 
 
 def _preference(path: Path) -> tuple[bool, str]:

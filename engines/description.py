@@ -31,6 +31,23 @@ class StateTensor(Struct, frozen=True, kw_only=True):
         return count
 
 
+Head = Literal["ctc", "transducer"]
+
+
+class Names(Struct, frozen=True, kw_only=True):
+    """What an icefall encoder calls its tensors; exporters and users rename them.
+
+    `lengths` and `out_lengths` are None where the graph has none. `counter`: the input that takes the number of
+    frames of the past, which the graph does not return.
+    """
+
+    features: str
+    lengths: str | None = None
+    out: str
+    out_lengths: str | None = None
+    counter: str | None = None
+
+
 class StreamingSpec(Struct, frozen=True, kw_only=True):
     """The streaming half. Counts of frames are encoder frames unless said otherwise.
 
@@ -56,6 +73,14 @@ class StreamingSpec(Struct, frozen=True, kw_only=True):
     is_batchable: bool = False
     float_type: str = "float32"
     states: tuple[StateTensor, ...] = ()
+    head: Head = "ctc"
+    names: Names | None = None  # icefall families only
+    # Feature frames that give an encoder frame when padding follows them; None: `context`.
+    tail_context: int | None = None
+    tail_frames: int = 0  # silence heard after the end, in feature frames
+    is_strict: bool = False
+    drops_tail: bool = False
+    counts_features: bool = False
 
     @property
     def right_context(self) -> int:
@@ -69,7 +94,7 @@ class StreamingSpec(Struct, frozen=True, kw_only=True):
 
     def framing(self, fbank: FbankConfig) -> Framing:
         """Return how steps lie over the features of `fbank`."""
-        minimum = self.context if self.partial_frames == "exact" else self.subsampling
+        minimum = {"exact": self.tail_context or self.context, "wenet": self.subsampling, "all": 1}[self.partial_frames]
         return Framing(
             window_frames=self.window_frames,
             stride_frames=self.chunk * self.subsampling,
@@ -77,6 +102,9 @@ class StreamingSpec(Struct, frozen=True, kw_only=True):
             right_context=self.right_context,
             fbank=fbank,
             min_frames=minimum,
+            tail_frames=self.tail_frames,
+            is_strict=self.is_strict,
+            drops_tail=self.drops_tail,
         )
 
 
@@ -96,6 +124,23 @@ class OfflineSpec(Struct, frozen=True, kw_only=True):
     is_batchable: bool = False
     float_type: str = "float32"
     states: tuple[StateTensor, ...] = ()
+    head: Head = "ctc"
+    names: Names | None = None  # icefall families only
+
+
+class TransducerSpec(Struct, frozen=True, kw_only=True):
+    """Decoder and joiner. `start_context` stands before a stream's first token; -1 is no token.
+
+    `is_quantised`: its weights were quantised dynamically, so that a row's result depends on its batch.
+    """
+
+    decoder: Path
+    joiner: Path
+    context_size: int
+    vocab_size: int
+    decoder_size: int
+    start_context: tuple[int, ...]
+    is_quantised: bool = False
 
 
 class RescoringSpec(Struct, frozen=True, kw_only=True):
@@ -138,6 +183,7 @@ class ModelDescription(Struct, frozen=True, kw_only=True):
     offline: OfflineSpec | None = None
     rescoring: RescoringSpec | None = None
     language_model: LanguageModelSpec | None = None
+    transducer: TransducerSpec | None = None
     tokens_path: Path | None = None
     num_tokens: int = 0
     fbank: FbankConfig = FbankConfig()

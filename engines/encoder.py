@@ -54,6 +54,9 @@ def frames_out(spec: StreamingSpec, num_frames: IntArray) -> IntArray:
     """Return how many encoder frames of each row count, by the exact rule or by WeNet's n // subsampling."""
     if spec.partial_frames == "wenet":
         count = num_frames // spec.subsampling
+    elif spec.partial_frames == "all":
+        count = np.where(num_frames > 0, spec.chunk, 0)
     else:
-        count = np.where(num_frames < spec.context, 0, (num_frames - spec.context) // spec.subsampling + 1)
+        context = spec.tail_context or spec.context
+        count = np.where(num_frames < context, 0, (num_frames - context) // spec.subsampling + 1)
     return np.minimum(count, spec.chunk).astype(np.int32)

@@ -6,16 +6,35 @@ from collections.abc import Sequence
 
 from engines.encoder import IntArray
 from engines.errors import EngineFailed
-from speech.errors import BadOption
+from speech.errors import BadAudio, BadOption
 from speech.search import SearchOptions
+from speech.search.transducer import TransducerOptions
 
 MAX_BEAM = 32
 
 
-def check_search(options: SearchOptions) -> None:
-    """Raise BadOption for options that no engine takes; ask before a stream begins, as a batch has neighbours."""
+def check_search(options: SearchOptions | TransducerOptions) -> SearchOptions:
+    """Raise BadOption for options that no CTC engine takes; ask before a stream begins, as a batch has neighbours."""
+    if not isinstance(options, SearchOptions):
+        raise BadOption(f"search method {options.method} needs a transducer; this model has CTC searches")
     if options.beam_size > MAX_BEAM:
         raise BadOption(f"search beam_size is {options.beam_size}; this server allows up to {MAX_BEAM}")
+    return options
+
+
+def transducer_options(options: SearchOptions | TransducerOptions) -> TransducerOptions:
+    """Return the options of a transducer's search; raise BadOption for others."""
+    if not isinstance(options, TransducerOptions):
+        raise BadOption(f"search method {options.method} needs a CTC model; this model is a transducer")
+    return options
+
+
+def require_fits(num_samples: int, limit: int | None, rate: int) -> None:
+    """Raise BadAudio for a recording of more samples than `limit`."""
+    if limit is not None and num_samples > limit:
+        raise BadAudio(
+            f"{num_samples / rate:.1f} s of audio in one piece; this model allows {limit / rate:.1f} s of audio"
+        )
 
 
 def require_known_tokens(ids: IntArray, num_out: IntArray, num_tokens: int) -> None:

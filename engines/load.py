@@ -10,13 +10,18 @@ from msgspec import Meta, Struct
 
 from engines.description import ModelDescription, OfflineSpec, StreamingSpec
 from engines.encoder import StreamingEncoder
+from engines.icefall_offline import IcefallOfflineCtc, IcefallOfflineEncoder
+from engines.icefall_streaming import IcefallCtcEncoder, IcefallStreamingEncoder
 from engines.language_model import fitted_lm
-from engines.offline import open_offline
+from engines.offline import OfflineEncoder, open_offline
+from engines.offline_transducer import OfflineTransducer
 from engines.ort import OrtOptions
-from engines.recordings import OfflineCtc
+from engines.recordings import OfflineCtc, OfflineEngine
 from engines.rescoring import Rescorer
 from engines.sidefiles import read_tokens
-from engines.streaming import StreamingCtc
+from engines.streaming import StreamingCtc, StreamingEngine
+from engines.streaming_transducer import StreamingTransducer
+from engines.transducer_networks import OrtNetworks
 from engines.wenet_cpu import WenetCpuEncoder
 from engines.wenet_streaming import WenetStreamingEncoder
 from speech.biasing import FittedLm
@@ -49,8 +54,8 @@ class LoadedModel:
 
     description: ModelDescription
     tokens: TokenTable
-    streaming: StreamingCtc | None
-    offline: OfflineCtc | None
+    streaming: StreamingEngine | None
+    offline: OfflineEngine | None
     rescorer: Rescorer | None
     lm: FittedLm | None = None
     lm_weights: tuple[float, float] = DEFAULT_LM_WEIGHTS
@@ -82,10 +87,19 @@ def with_lm(loaded: LoadedModel, path: Path) -> LoadedModel:
     return replace(loaded, lm=fitted_lm(path, loaded.tokens))
 
 
-def load_streaming(description: ModelDescription, tokens: TokenTable, options: EngineOptions) -> StreamingCtc:
+def load_streaming(description: ModelDescription, tokens: TokenTable, options: EngineOptions) -> StreamingEngine:
     """Load the streaming half alone: another engine of the same model. Raises BadModel."""
     spec = description.streaming
     assert spec is not None, "asked for a streaming half that exists"
+    if spec.head == "transducer":
+        assert description.transducer is not None, "a folder without decoder and joiner has a problem"
+        return StreamingTransducer(
+            IcefallStreamingEncoder(spec, options.num_slots, options.max_batch, options.ort),
+            OrtNetworks(description.transducer, options.ort),
+            spec.framing(description.fbank),
+            description.transducer.start_context,
+            _unk_id(tokens),
+        )
     return StreamingCtc(
         _open_streaming(spec, options),
         spec.framing(description.fbank),
@@ -98,16 +112,34 @@ def load_streaming(description: ModelDescription, tokens: TokenTable, options: E
 def _open_streaming(spec: StreamingSpec, options: EngineOptions) -> StreamingEncoder:
     if spec.family == "W2":
         return WenetStreamingEncoder(spec, options.num_slots, options.max_batch, options.ort)
+    if spec.names is not None:
+        return IcefallCtcEncoder(IcefallStreamingEncoder(spec, options.num_slots, options.max_batch, options.ort))
     return WenetCpuEncoder(spec, options.num_slots, options.ort)
+
+
+def _unk_id(tokens: TokenTable) -> int:
+    return -1 if tokens.unk_id is None else tokens.unk_id
 
 
 def _offline(
     description: ModelDescription, tokens: TokenTable, rescorer: Rescorer | None, options: EngineOptions
-) -> OfflineCtc:
+) -> OfflineEngine:
     spec = description.offline
     assert isinstance(spec, OfflineSpec), "asked for an offline half that exists"
+    if spec.head == "transducer":
+        assert description.transducer is not None, "a folder without decoder and joiner has a problem"
+        return OfflineTransducer(
+            IcefallOfflineEncoder(spec, options.offline_batch, description.fbank.pad_value, options.ort),
+            OrtNetworks(description.transducer, options.ort),
+            description.fbank,
+            subsampling=spec.subsampling,
+            context=spec.context,
+            start_context=description.transducer.start_context,
+            unk_id=_unk_id(tokens),
+            position_limit_frames=spec.position_limit_frames,
+        )
     return OfflineCtc(
-        open_offline(spec, options.offline_batch, description.fbank.pad_value, options.ort),
+        _open_offline(spec, description, options),
         description.fbank,
         subsampling=spec.subsampling,
         context=spec.context,
@@ -116,3 +148,10 @@ def _offline(
         position_limit_frames=spec.position_limit_frames,
         rescorer=rescorer,
     )
+
+
+def _open_offline(spec: OfflineSpec, description: ModelDescription, options: EngineOptions) -> OfflineEncoder:
+    pad_value = description.fbank.pad_value
+    if spec.names is not None:
+        return IcefallOfflineCtc(IcefallOfflineEncoder(spec, options.offline_batch, pad_value, options.ort))
+    return open_offline(spec, options.offline_batch, pad_value, options.ort)

@@ -13,10 +13,13 @@ from speech.features import PROFILES, FbankConfig
 
 FILE_NAME = "model.toml"
 
-Family = Literal["W1", "W2", "W3", "W4"]
-"""W1 WeNet GPU offline, W2 WeNet GPU streaming, W3 WeNet CPU, W4 sherpa-onnx WeNet CTC."""
-PartialFrames = Literal["exact", "wenet"]
-"""Which encoder frames of an incomplete window count: those of unpadded convolutions, or frames // subsampling."""
+Family = Literal["W1", "W2", "W3", "W4", "K1", "K2", "K3", "K4", "K5", "K6", "T1", "T2"]
+"""W1 WeNet GPU offline, W2 WeNet GPU streaming, W3 WeNet CPU, W4 sherpa-onnx WeNet CTC. icefall: K1 zipformer2, K2
+zipformer2 streaming, K3 zipformer2 CTC, K4 zipformer1 streaming, K5 conformer streaming, K6 conformer. sherpa's Triton
+exports: T1 conformer streaming, T2 zipformer1 streaming."""
+PartialFrames = Literal["exact", "wenet", "all"]
+"""Which encoder frames of an incomplete window count: those that hear some of its frames, frames // subsampling, or
+all, padding included (sherpa's Triton servers)."""
 Weight = Annotated[float, Meta(ge=0.0)]
 Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
 Count = Annotated[int, Meta(ge=1)]
@@ -79,6 +82,29 @@ class SpeakerManifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     identity: str | None = None
 
 
+class TransducerManifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Decoder and joiner of a transducer. `start_context`: tokens before the first, newest last; -1 is none at all."""
+
+    decoder: str
+    joiner: str
+    start_context: tuple[Annotated[int, Meta(ge=-1)], ...] | None = None
+
+
+class CompatibilityManifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How streams of an icefall model are cut. The defaults are right; the others repeat old servers' transcripts.
+
+    `tail_ms` of silence are heard after the end, as transducers speak late. `readiness` "strict" waits for one frame
+    more than a window needs, and `end` "drop" loses what does not fill a window (sherpa-onnx). `processed_lens`
+    "features" counts K5's past in feature frames, `window` reads as many frames as given (sherpa's T2 recipe: 83).
+    """
+
+    tail_ms: Annotated[int, Meta(ge=0, le=5000)] = 300
+    readiness: Literal["exact", "strict"] = "exact"
+    end: Literal["flush", "drop"] = "flush"
+    processed_lens: Literal["encoder", "features"] = "encoder"
+    window: Count | None = None
+
+
 class PositionsManifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Rows of the positional table, in encoder frames; 0 says that the encoder has no such limit."""
 
@@ -105,6 +131,8 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     offline: EncoderManifest | None = None
     decoder: DecoderManifest | None = None
     speaker: SpeakerManifest | None = None
+    transducer: TransducerManifest | None = None
+    compatibility: CompatibilityManifest = CompatibilityManifest()
     features: FeaturesManifest = FeaturesManifest()
     positions: PositionsManifest | None = None
     language_model: LanguageModelManifest | None = None
@@ -112,7 +140,7 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def names_graphs(self) -> bool:
         """Whether the graphs are named here, so that the folder is not searched for them."""
-        return not (self.streaming is None and self.offline is None and self.decoder is None)
+        return any(part is not None for part in (self.streaming, self.offline, self.decoder, self.transducer))
 
 
 def read_manifest(folder: Path) -> Manifest:

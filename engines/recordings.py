@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from speech.biasing import Bias
 from speech.errors import BadAudio
 from speech.features import Fbank, FbankConfig
 from speech.search import CtcSearch, Nbest, SearchOptions
+from speech.search.transducer import TransducerOptions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,7 +24,7 @@ class OfflineItem:
     """A recording: samples (n,) float32 in [-1, 1] at the model's rate. Rescoring is ignored by models without it."""
 
     samples: FloatArray
-    options: SearchOptions
+    options: SearchOptions | TransducerOptions
     rescoring: bool = False
     ctc_weight: float | None = None
     reverse_weight: float | None = None
@@ -35,6 +37,19 @@ class OfflineOutput:
 
     nbest: Nbest
     num_frames: int
+
+
+class OfflineEngine(Protocol):
+    """What a server asks of a model's offline half, CTC or transducer; see the methods of `OfflineCtc`."""
+
+    batch_limit: int
+
+    @property
+    def frame_ms(self) -> float: ...
+    @property
+    def max_samples(self) -> int | None: ...
+    def run(self, items: Sequence[OfflineItem]) -> list[OfflineOutput]: ...
+    def warm_up(self, batch_sizes: Sequence[int]) -> None: ...
 
 
 class OfflineCtc:
@@ -109,7 +124,7 @@ class OfflineCtc:
         long_enough = [slot for slot, frames in enumerate(features) if len(frames) >= self._context]
         encoded = self._encoder.run([features[slot] for slot in long_enough]) if long_enough else []
         for slot, item in enumerate(items):
-            self._search.open(slot, item.options, item.bias)
+            self._search.open(slot, check_search(item.options), item.bias)
         try:
             self._decode(long_enough, encoded)
             lists = [nbest.closed() for nbest in self._search.nbest(range(len(items)))]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import msgspec
+import numpy as np
 
-from engines.description import ModelDescription, OfflineSpec, RescoringSpec, StreamingSpec
+from engines.description import ModelDescription, OfflineSpec, RescoringSpec, StreamingSpec, TransducerSpec
 from speech.features import FbankConfig
 
 FAMILIES = {
@@ -12,6 +13,14 @@ FAMILIES = {
     "W2": "WeNet GPU export, streaming",
     "W3": "WeNet CPU export",
     "W4": "sherpa-onnx WeNet CTC export",
+    "K1": "icefall zipformer2 transducer, offline",
+    "K2": "icefall zipformer2 transducer, streaming",
+    "K3": "icefall zipformer2 CTC",
+    "K4": "icefall zipformer transducer, streaming",
+    "K5": "icefall conformer transducer, streaming",
+    "K6": "icefall conformer transducer, offline",
+    "T1": "sherpa Triton conformer transducer, streaming",
+    "T2": "sherpa Triton zipformer transducer, streaming",
 }
 
 
@@ -24,7 +33,7 @@ def describe_text(description: ModelDescription) -> str:
         lines.append(f"  language    {description.language}")
     lines += _streaming(description.streaming, description.fbank)
     lines += _offline(description.offline, description.fbank)
-    lines += _rescoring(description.rescoring)
+    lines += _transducer(description.transducer) if description.transducer else _rescoring(description.rescoring)
     lines += _language_model(description)
     lines.append(_tokens(description))
     lines.append(f"  features    {features_text(description.fbank)}")
@@ -49,7 +58,7 @@ def _streaming(spec: StreamingSpec | None, fbank: FbankConfig) -> list[str]:
     if spec.position_limit_frames is not None:
         limit = f"encoder restarts after {spec.position_limit_frames * encoder_frame_ms / 1000:.0f} s at most"
     batching = "streams are batched" if spec.is_batchable else "one stream at a time"
-    kilobytes = sum(state.values for state in spec.states) * (2 if spec.float_type == "float16" else 4) / 1024
+    kilobytes = sum(state.values * np.dtype(state.dtype).itemsize for state in spec.states) / 1024
     return [
         f"  streaming   {FAMILIES[spec.family]} ({spec.encoder.name}, {spec.float_type})",
         f"              chunks of {spec.chunk} encoder frames = {spec.chunk * encoder_frame_ms:.0f} ms, windows of "
@@ -69,6 +78,14 @@ def _offline(spec: OfflineSpec | None, fbank: FbankConfig) -> list[str]:
     return [
         f"  offline     {FAMILIES[spec.family]} ({spec.encoder.name}, {spec.float_type})",
         f"              subsampling {spec.subsampling}, {batching}{limit}",
+    ]
+
+
+def _transducer(spec: TransducerSpec) -> list[str]:
+    start = ", ".join("none" if token < 0 else str(token) for token in spec.start_context)
+    return [
+        f"  transducer  {spec.decoder.name} and {spec.joiner.name}, {spec.vocab_size} tokens, "
+        f"context of {spec.context_size}, which begins as [{start}]"
     ]
 
 

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from sentencepiece import SentencePieceProcessor
 
 from engines.families.common import Findings
-from speech.errors import SpeechError
+from engines.ort import first_line
+from speech.errors import BadTokens, SpeechError
 from speech.tokens import TokenTable
 
-TOKEN_FILES = ("units.txt", "tokens.txt", "words.txt", "lang_char.txt")
+TOKEN_FILES = ("units.txt", "tokens.txt", "words.txt", "lang_char.txt", "bpe.model")
 
 
 def read_yaml(name: str, folders: tuple[Path, ...], findings: Findings) -> dict[str, Any]:
@@ -37,15 +39,26 @@ def find_tokens(stated: str | None, folders: tuple[Path, ...], findings: Finding
     if not found:
         findings.problem(f"no token file in {folders[0]}: expected {' or '.join(names)}, one token and its id per line")
         return None
-    others = [path for path in found[1:] if path.read_bytes() != found[0].read_bytes()]
+    others = [path for path in found[1:] if path.suffix == ".txt" and path.read_bytes() != found[0].read_bytes()]
     if others:
         findings.note(f"{found[0].name} is used; {', '.join(path.name for path in others)} differ from it")
     return found[0]
 
 
 def read_tokens(path: Path) -> TokenTable:
-    """Read a token file. Raises SpeechError naming the line, OSError, UnicodeDecodeError."""
+    """Read a token file, or a SentencePiece model. Raises SpeechError naming the line, OSError, UnicodeDecodeError."""
+    if path.suffix == ".model":
+        return TokenTable(_sentence_pieces(path))
     return TokenTable.from_lines(path.read_text(encoding="utf-8").splitlines())
+
+
+def _sentence_pieces(path: Path) -> list[str]:
+    """Return the pieces of a SentencePiece model in the order of their ids."""
+    try:
+        model = SentencePieceProcessor(model_proto=path.read_bytes())
+    except (RuntimeError, ValueError) as error:
+        raise BadTokens(f"not a SentencePiece model: {first_line(error)}") from error
+    return [model.id_to_piece(index) for index in range(model.get_piece_size())]
 
 
 def try_read_tokens(path: Path, findings: Findings) -> TokenTable | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from speech.biasing import Bias
 from speech.features import Fbank
 from speech.framing import Framing, Window
 from speech.search import CtcSearch, Nbest, SearchOptions
+from speech.search.transducer import TransducerOptions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,7 +29,7 @@ class StepItem:
     window: Window
     restart_encoder: bool
     restart_search: bool
-    options: SearchOptions
+    options: SearchOptions | TransducerOptions
     keep_encoder_out: bool = False
     bias: Bias | None = None
 
@@ -41,6 +43,21 @@ class StepOutput:
     nbest: Nbest
     num_frames: int
     encoder_out: FloatArray | None
+
+
+class StreamingEngine(Protocol):
+    """What a server asks of a model's streaming half, CTC or transducer; see the methods of `StreamingCtc`."""
+
+    framing: Framing
+    position_limit_frames: int | None
+    num_slots: int
+    batch_limit: int
+
+    @property
+    def frame_ms(self) -> float: ...
+    def run(self, items: Sequence[StepItem]) -> list[StepOutput]: ...
+    def close_slot(self, slot: int) -> None: ...
+    def warm_up(self, batch_sizes: Sequence[int]) -> None: ...
 
 
 class StreamingCtc:
@@ -101,12 +118,11 @@ class StreamingCtc:
         slots = [item.slot for item in items]
         require_slots(slots, self.num_slots)
         num_frames = np.array([item.window.num_frames for item in items], np.int32)
-        for item in items:
-            # Before anything changes: a refused option must leave its neighbours as they were.
-            check_search(item.options)
-        for item in items:
+        # Before anything changes: a refused option must leave its neighbours as they were.
+        options = [check_search(item.options) for item in items]
+        for item, wanted in zip(items, options, strict=True):
             if item.restart_search:
-                self._search.open(item.slot, item.options, item.bias)
+                self._search.open(item.slot, wanted, item.bias)
             else:
                 self._search.rebias(item.slot, item.bias)
         encoded = self._encoder.step(

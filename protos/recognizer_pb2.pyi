@@ -25,6 +25,9 @@ class DecodingMethod(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CTC_GREEDY: _ClassVar[DecodingMethod]
     CTC_PREFIX_BEAM: _ClassVar[DecodingMethod]
     ATTENTION_RESCORING: _ClassVar[DecodingMethod]
+    GREEDY_SEARCH: _ClassVar[DecodingMethod]
+    MODIFIED_BEAM_SEARCH: _ClassVar[DecodingMethod]
+    FAST_BEAM_SEARCH: _ClassVar[DecodingMethod]
 
 class HotwordUnit(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -44,12 +47,15 @@ DECODING_METHOD_UNSPECIFIED: DecodingMethod
 CTC_GREEDY: DecodingMethod
 CTC_PREFIX_BEAM: DecodingMethod
 ATTENTION_RESCORING: DecodingMethod
+GREEDY_SEARCH: DecodingMethod
+MODIFIED_BEAM_SEARCH: DecodingMethod
+FAST_BEAM_SEARCH: DecodingMethod
 HOTWORD_UNIT_UNSPECIFIED: HotwordUnit
 HOTWORD_CHARACTER: HotwordUnit
 HOTWORD_BPE: HotwordUnit
 
 class DecodingConfig(_message.Message):
-    __slots__ = ("method", "beam_size", "top_k", "cutoff_probability", "blank_penalty", "ctc_weight", "reverse_weight")
+    __slots__ = ("method", "beam_size", "top_k", "cutoff_probability", "blank_penalty", "ctc_weight", "reverse_weight", "max_symbols", "confidence_temperature", "beam", "max_contexts", "max_states")
     METHOD_FIELD_NUMBER: _ClassVar[int]
     BEAM_SIZE_FIELD_NUMBER: _ClassVar[int]
     TOP_K_FIELD_NUMBER: _ClassVar[int]
@@ -57,6 +63,11 @@ class DecodingConfig(_message.Message):
     BLANK_PENALTY_FIELD_NUMBER: _ClassVar[int]
     CTC_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     REVERSE_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    MAX_SYMBOLS_FIELD_NUMBER: _ClassVar[int]
+    CONFIDENCE_TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
+    BEAM_FIELD_NUMBER: _ClassVar[int]
+    MAX_CONTEXTS_FIELD_NUMBER: _ClassVar[int]
+    MAX_STATES_FIELD_NUMBER: _ClassVar[int]
     method: DecodingMethod
     beam_size: int
     top_k: int
@@ -64,7 +75,12 @@ class DecodingConfig(_message.Message):
     blank_penalty: float
     ctc_weight: float
     reverse_weight: float
-    def __init__(self, method: _Optional[_Union[DecodingMethod, str]] = ..., beam_size: _Optional[int] = ..., top_k: _Optional[int] = ..., cutoff_probability: _Optional[float] = ..., blank_penalty: _Optional[float] = ..., ctc_weight: _Optional[float] = ..., reverse_weight: _Optional[float] = ...) -> None: ...
+    max_symbols: int
+    confidence_temperature: float
+    beam: float
+    max_contexts: int
+    max_states: int
+    def __init__(self, method: _Optional[_Union[DecodingMethod, str]] = ..., beam_size: _Optional[int] = ..., top_k: _Optional[int] = ..., cutoff_probability: _Optional[float] = ..., blank_penalty: _Optional[float] = ..., ctc_weight: _Optional[float] = ..., reverse_weight: _Optional[float] = ..., max_symbols: _Optional[int] = ..., confidence_temperature: _Optional[float] = ..., beam: _Optional[float] = ..., max_contexts: _Optional[int] = ..., max_states: _Optional[int] = ...) -> None: ...
 
 class EndpointRule(_message.Message):
     __slots__ = ("min_trailing_silence_ms", "min_utterance_ms", "must_contain_text")

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal, Protocol
 
+import msgspec
+
 from protos import recognizer_pb2 as pb
 from server.convert_biasing import hotwords_request, lm_weights
 from server.errors import BadRequest
@@ -16,9 +18,29 @@ from speech.endpoint import EndpointConfig, EndpointRule
 from speech.recognition import ResultOptions
 from speech.results import Alternative, EventKind, Result, SpeechEvent, Token, Word
 from speech.search.options import SearchOptions
+from speech.search.transducer.options import LIMITS, TransducerOptions
 
 MAX_BEAM = 32
 RATES = (8000, 48000)
+
+# Fields of DecodingConfig to those of TransducerOptions, and which of them a method reads.
+TRANSDUCER_FIELDS = {
+    "beam_size": "beam_size",
+    "blank_penalty": "blank_penalty",
+    "max_symbols": "max_symbols",
+    "confidence_temperature": "temperature",
+    "beam": "beam",
+    "max_contexts": "max_contexts",
+    "max_states": "max_states",
+}
+_FIELDS_OF = {option: field for field, option in TRANSDUCER_FIELDS.items()}
+_ALL = {"blank_penalty", "confidence_temperature"}
+TRANSDUCER_METHODS = {
+    "greedy_search": _ALL | {"max_symbols"},
+    "modified_beam_search": _ALL | {"beam_size"},
+    "fast_beam_search": _ALL | {"beam", "max_contexts", "max_states"},
+}
+CTC_FIELDS = {"top_k", "cutoff_probability"}
 
 ENCODINGS = {
     pb.ENCODING_UNSPECIFIED: Encoding.AUTO,
@@ -51,6 +73,7 @@ class ModelFacts(Protocol):
     def lm_weights(self) -> tuple[float, float] | None: ...
     @property
     def keeps_bonus(self) -> bool: ...
+    def endpoint_rules(self) -> EndpointConfig: ...
     def check_weights(self, ctc_weight: float | None, reverse_weight: float | None) -> None: ...
 
 
@@ -63,7 +86,7 @@ def recognition_options(
         model=model.name,
         audio=audio_format(config),
         decoding=decoding,
-        endpoint=_endpoint(config.endpointing_config),
+        endpoint=_endpoint(config.endpointing_config, model.endpoint_rules),
         results=ResultOptions(
             max_alternatives=_in_range("max_alternatives", config.max_alternatives, 0, MAX_BEAM) or 1,
             interim_results=interim_results,
@@ -92,6 +115,9 @@ def _decoding(config: pb.DecodingConfig, model: ModelFacts) -> DecodingOptions:
     method = _method(config.method, model)
     weights = [_weight(config, name, method) for name in ("ctc_weight", "reverse_weight")]
     model.check_weights(*weights)
+    if method in TRANSDUCER_METHODS:
+        return DecodingOptions(_transducer_search(config, method), rescoring=False)
+    _refuse_fields(config, TRANSDUCER_FIELDS.keys() - {"beam_size", "blank_penalty"}, method)
     beam_size = _in_range("decoding.beam_size", config.beam_size, 0, MAX_BEAM) or 10
     top_k = _in_range("decoding.top_k", config.top_k, 0, model.top_k) or model.top_k
     search = SearchOptions(
@@ -126,6 +152,22 @@ def _biased(config: pb.RecognitionConfig, decoding: DecodingOptions, model: Mode
     return replace(decoding, hotwords=hotwords, use_lm=weights is not None, lm_weight=weight, lm_bonus=bonus)
 
 
+def _transducer_search(config: pb.DecodingConfig, method: str) -> TransducerOptions:
+    """Read a transducer's options; 0 leaves a field at its default. The fields of other searches are refused."""
+    _refuse_fields(config, CTC_FIELDS | (TRANSDUCER_FIELDS.keys() - TRANSDUCER_METHODS[method]), method)
+    asked = {TRANSDUCER_FIELDS[name]: getattr(config, name) for name in TRANSDUCER_FIELDS if getattr(config, name)}
+    for name, value in asked.items():
+        least, most = LIMITS[name]
+        _number(f"decoding.{_FIELDS_OF[name]}", value, least, most)
+    return msgspec.convert({"method": method, **asked}, TransducerOptions)
+
+
+def _refuse_fields(config: pb.DecodingConfig, names: Iterable[str], method: str) -> None:
+    for name in sorted(names):
+        if getattr(config, name):
+            raise BadRequest(f"decoding.{name} has no meaning with {method.upper()}")
+
+
 def _method(number: int, model: ModelFacts) -> str:
     if number == pb.DECODING_METHOD_UNSPECIFIED:
         return model.methods[0]
@@ -149,8 +191,7 @@ def _weight(config: pb.DecodingConfig, name: Literal["ctc_weight", "reverse_weig
     return _number(f"decoding.{name}", value, 0.0, 1.0 if name == "reverse_weight" else 100.0)
 
 
-def _endpoint(config: pb.EndpointingConfig) -> EndpointConfig:
-    default = EndpointConfig()
+def _endpoint(config: pb.EndpointingConfig, default: EndpointConfig) -> EndpointConfig:
     return EndpointConfig(
         enabled=not config.disabled,
         rule1=_rule("rule1", config.rule1) if config.HasField("rule1") else default.rule1,

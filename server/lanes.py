@@ -13,14 +13,14 @@ from batcher.config import StepConfig
 from batcher.errors import SlotsExhausted
 from batcher.slots import Lease, SlotPool
 from batcher.steps import StepBatcher
-from engines.streaming import StepItem, StepOutput, StreamingCtc
+from engines.streaming import StepItem, StepOutput, StreamingEngine
 from server.config import StreamingConfig
 
 
 class Lane:
     """One engine at work. Built by `ServedModel`; used on the event loop only."""
 
-    def __init__(self, engine: StreamingCtc, config: StreamingConfig, thread: ThreadPoolExecutor) -> None:
+    def __init__(self, engine: StreamingEngine, config: StreamingConfig, thread: ThreadPoolExecutor) -> None:
         self._engine = engine
         self._thread = thread
         self.slots = SlotPool(engine.num_slots)

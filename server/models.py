@@ -23,15 +23,17 @@ from engines.errors import BadModel
 from engines.load import EngineOptions, LoadedModel, load, load_streaming, with_lm
 from engines.recordings import OfflineItem, OfflineOutput
 from engines.rescoring import RescoreItem
-from engines.streaming import StepItem, StepOutput, StreamingCtc
+from engines.streaming import StepItem, StepOutput, StreamingEngine
 from engines.topk import DEFAULT_CANDIDATES
 from server.config import Config, RescoringConfig
 from server.errors import BadRequest, StartFailed, UnknownModel
 from server.lanes import Lane, Lanes
 from speech.biasing.spelling import Speller
+from speech.endpoint import K2_RULES, EndpointConfig
 from speech.framing import Framing
 from speech.search.nbest import Nbest
 from speech.tokens import TokenTable
+from speech.transcript import TOKEN_LEAD_MS
 
 DEFAULT_LANES = 2  # measured on 2 cores (docs/benchmarks.md); more need more processors than an interpreter can feed
 BACKGROUND = 5  # niceness of unary work: on full cores live streams come first, and a stream waits for its rescoring
@@ -54,7 +56,9 @@ def embedded_models() -> Path:
 class ServedModel:
     """One loaded model at work: its slots, its batchers, and a thread for each of its engines."""
 
-    def __init__(self, loaded: LoadedModel, engines: Sequence[StreamingCtc], config: Config, stack: ExitStack) -> None:
+    def __init__(
+        self, loaded: LoadedModel, engines: Sequence[StreamingEngine], config: Config, stack: ExitStack
+    ) -> None:
         self.loaded = loaded
         self.config = config
         self.name = loaded.description.name
@@ -82,8 +86,24 @@ class ServedModel:
         return self.rescoring_batcher is not None
 
     @property
+    def is_transducer(self) -> bool:
+        return self.loaded.description.transducer is not None
+
+    @property
+    def token_lead_ms(self) -> float:
+        """How long before its peak a token begins."""
+        return 0.0 if self.is_transducer else TOKEN_LEAD_MS
+
+    @property
+    def endpoint_rules(self) -> EndpointConfig:
+        """The rules of those who ask for none."""
+        return K2_RULES if self.is_transducer else EndpointConfig()
+
+    @property
     def methods(self) -> tuple[str, ...]:
         """Decoding methods, the default first."""
+        if self.is_transducer:
+            return ("modified_beam_search", "greedy_search", "fast_beam_search")
         return ("attention_rescoring",) * self.can_rescore + ("ctc_prefix_beam", "ctc_greedy")
 
     @property
@@ -318,7 +338,7 @@ def _with_lm(loaded: LoadedModel, path: Path, misfits: list[str]) -> LoadedModel
         return loaded
 
 
-def _engines(loaded: LoadedModel, options: EngineOptions, num_lanes: int) -> list[StreamingCtc]:
+def _engines(loaded: LoadedModel, options: EngineOptions, num_lanes: int) -> list[StreamingEngine]:
     """The model's streaming engine and its copies, warmed up; none where it does not stream."""
     if loaded.streaming is None:
         return []

@@ -80,6 +80,7 @@ class OfflineRecognizer:
             options=options.results,
             start_ms=begin * 1000 // rate,
             end_ms=end * 1000 // rate,
+            lead_ms=model.token_lead_ms,
         )
 
     async def _through_stream(

@@ -11,6 +11,7 @@ from speech.endpoint import EndpointConfig
 from speech.hotwords import Hotword
 from speech.recognition import ResultOptions
 from speech.search.options import SearchOptions
+from speech.search.transducer.options import TransducerOptions
 
 MAX_CHANNELS = 8
 
@@ -41,7 +42,7 @@ class DecodingOptions:
     `bias` is made of `hotwords` and the model's language model by `server/hotwords.py`.
     """
 
-    search: SearchOptions
+    search: SearchOptions | TransducerOptions
     rescoring: bool
     ctc_weight: float | None = None
     reverse_weight: float | None = None

@@ -38,6 +38,8 @@ class Session:
             endpoint=options.endpoint,
             options=options.results,
             position_limit_frames=model.position_limit_frames,
+            keeps_encoder=model.is_transducer,
+            lead_ms=model.token_lead_ms,
         )
         self._sample_rate = model.sample_rate
         self._started = 0.0

@@ -43,6 +43,14 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     rule3: EndpointRule | None = EndpointRule(min_utterance_ms=20000)
 
 
+# What k2's endpointing does by default (sherpa-onnx, endpoint.h); used for transducers.
+K2_RULES = EndpointConfig(
+    rule1=EndpointRule(min_trailing_silence_ms=2400),
+    rule2=EndpointRule(min_trailing_silence_ms=1200, must_contain_text=True),
+    rule3=EndpointRule(min_utterance_ms=20000),
+)
+
+
 def decide(config: EndpointConfig, trailing_silence_ms: int, utterance_ms: int, has_text: bool) -> str | None:
     """Return the name of the first rule that holds, or None."""
     if not config.enabled:

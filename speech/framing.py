@@ -20,7 +20,9 @@ class Framing(msgspec.Struct, frozen=True, kw_only=True):
 
     An encoder frame needs `context` = `right_context` + 1 frames and the next one `subsampling` more. A step reads
     `window_frames` and the next step starts `stride_frames` later. A tail of fewer than `min_frames` is not worth a
-    step; 0 stands for `context`, the fewest that give an encoder frame.
+    step; 0 stands for `context`, the fewest that give an encoder frame. A stream's end is followed by `tail_frames` of
+    silence. `is_strict` waits for one frame more than a window has, and `drops_tail` loses what fills no window: two
+    ways of older servers.
     """
 
     window_frames: Annotated[int, Meta(ge=1)]
@@ -29,6 +31,9 @@ class Framing(msgspec.Struct, frozen=True, kw_only=True):
     right_context: Annotated[int, Meta(ge=0)]
     fbank: FbankConfig = FbankConfig()
     min_frames: Annotated[int, Meta(ge=0)] = 0
+    tail_frames: Annotated[int, Meta(ge=0)] = 0
+    is_strict: bool = False
+    drops_tail: bool = False
 
     def __post_init__(self) -> None:
         """Fill in `min_frames`; raise ValueError for windows that would skip frames or give nothing."""
@@ -123,6 +128,7 @@ class Framer:
         self._next = 0
         self._filled = self._left
         self._num_samples = 0
+        self._num_tail = 0
         self._num_windows = 0
         self._pending: Samples = np.empty(0, np.float32)
         self._is_flushed = False
@@ -154,17 +160,28 @@ class Framer:
         return self._windows()
 
     def flush(self) -> list[Window]:
-        """End the stream and return what is left of it: none, one or two windows, the last marked `is_last`."""
+        """End the stream and return what is left of it: none, or some windows, the last marked `is_last`."""
         self._require_open()
         self._is_flushed = True
+        windows = self._silent_tail()
         self._pending = self._mirrored_end()
-        windows = list(self._windows())
-        num_left = self.framing.fbank.num_frames(self._num_samples) - self._num_windows * self.framing.stride_frames
-        if num_left >= self.framing.min_frames:
-            windows.append(self._cut(num_left))
+        windows += self._windows()
+        while not self.framing.drops_tail and self._frames_left() >= self.framing.min_frames:
+            windows.append(self._cut(min(self._frames_left(), self.framing.window_frames)))
         if windows:
             windows[-1] = replace(windows[-1], is_last=True)
         return windows
+
+    def _silent_tail(self) -> list[Window]:
+        """Let silence follow the audio; a stream without audio has no end to hear."""
+        self._num_tail = self.framing.tail_frames * self.framing.fbank.frame_shift if self._num_samples else 0
+        self._pending = np.zeros(self._num_tail, np.float32)
+        return list(self._windows())
+
+    def _frames_left(self) -> int:
+        """Feature frames from the next window's start to the end of the flushed stream."""
+        num_frames = self.framing.fbank.num_frames(self._num_samples + self._num_tail)
+        return num_frames - self._num_windows * self.framing.stride_frames
 
     def _require_open(self) -> None:
         if self._is_flushed:
@@ -173,9 +190,10 @@ class Framer:
             raise SpeechError(f"the last push_iter was not exhausted: {len(self._pending)} samples are unread")
 
     def _windows(self) -> Iterator[Window]:
+        needed = self._window_samples + self.framing.is_strict * self.framing.fbank.frame_shift
         while True:
             self._fill()
-            while self._filled - self._next >= self._window_samples:
+            while self._filled - self._next >= needed:
                 yield self._cut(self.framing.window_frames)
             if not len(self._pending):
                 return
@@ -217,8 +235,9 @@ class Framer:
 
     def _mirrored_end(self) -> Samples:
         """Return what follows the last sample; it mirrors at most `_keep` samples, or all of a shorter stream."""
-        _, right = self.framing.fbank.mirrored_edges(self._num_samples)
+        num_samples = self._num_samples + self._num_tail
+        _, right = self.framing.fbank.mirrored_edges(num_samples)
         if not right:
             return np.empty(0, np.float32)
-        audio = self._buffer[self._filled - min(self._num_samples, self._keep) : self._filled]
+        audio = self._buffer[self._filled - min(num_samples, self._keep) : self._filled]
         return reflect(audio, 0, right)[len(audio) :]

@@ -15,6 +15,7 @@ from speech.history import EncoderHistory
 from speech.results import EventKind, Result, SpeechEvent
 from speech.search.nbest import Nbest
 from speech.transcript import (
+    TOKEN_LEAD_MS,
     ResultOptions,
     Timeline,
     Tokens,
@@ -68,7 +69,8 @@ class Recognition:
     """Owned by one session. After a SegmentEnd comes out, `finish_segment` must be called before anything else.
 
     The next step must start anew as `restart_encoder` and `restart_search` say (both are set before the first one).
-    An endpoint restarts both, as WeNet does; frames keep counting, so times stay those of the stream. When the
+    An endpoint restarts both, as WeNet does, or with `keeps_encoder` the search alone, as sherpa-onnx does for
+    transducers; frames keep counting, so times stay those of the stream. `lead_ms` as in `Timeline`. When the
     encoder's positions run out, the segment ends by rule "max_length": in a pause within the last fifth before
     `position_limit_frames`, else just before it.
     """
@@ -80,11 +82,16 @@ class Recognition:
         endpoint: EndpointConfig,
         options: ResultOptions,
         position_limit_frames: int | None = None,
+        *,
+        keeps_encoder: bool = False,
+        lead_ms: float = TOKEN_LEAD_MS,
     ) -> None:
         self._tokens = tokens
         self._frame_ms = frame_ms
         self._endpoint = endpoint
         self._options = options
+        self._keeps_encoder = keeps_encoder
+        self._lead_ms = lead_ms
         # A segment without any bound would make every chunk's n-best list and partial text longer than the last.
         self._position_limit = min(position_limit_frames or MAX_SEGMENT_FRAMES, MAX_SEGMENT_FRAMES)
         self._history = EncoderHistory(MAX_SEGMENT_FRAMES)
@@ -174,7 +181,7 @@ class Recognition:
 
     @property
     def _timeline(self) -> Timeline:
-        return Timeline(self._segment_start * self._frame_ms, self._frame_ms)
+        return Timeline(self._segment_start * self._frame_ms, self._frame_ms, self._lead_ms)
 
     def _rule(self, nbest: Nbest, has_text: bool) -> str | None:
         silence_ms = self._ms(nbest.trailing_blank_frames)
@@ -232,7 +239,8 @@ class Recognition:
         return self._ending
 
     def _begin_segment(self) -> None:
-        self.restart_encoder = self.restart_search = True
+        self.restart_search = True
+        self.restart_encoder = not self._keeps_encoder
         self._history.take()
         self._segment_start = self._num_frames
         self._nbest = None

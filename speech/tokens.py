@@ -18,6 +18,7 @@ _STARTS = ("<sos/eos>", "<sos>", "<s>")
 _ENDS = ("<sos/eos>", "<eos>", "</s>")
 _SILENT = {*_BLANKS, *_STARTS, *_ENDS, "<unk>", "<pad>", "<mask>", "<context>", "</context>"}
 _CONTROL = re.compile(r"<\|.*\|>|#\d+")  # tags such as <|en|>, and the disambiguation symbols of lexicons
+_DISAMBIGUATION = re.compile(r"#\d+")
 
 # Written without spaces: Han, kana, their punctuation and full-width forms. Not Hangul: Korean has spaces.
 _UNSPACED = "\u2e80-\u2fdf\u3000-\u30ff\u3100-\u312f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\ufe30-\ufe4f"
@@ -87,6 +88,14 @@ class TokenTable:
         if missing is not None:
             raise BadTokens(f"the token table has {len(pieces)} pieces but none with id {missing}")
         return cls([pieces[token] for token in range(len(pieces))])
+
+    @property
+    def num_scored(self) -> int:
+        """Pieces that a network can score: those in front of a lexicon's disambiguation symbols (#0, #1)."""
+        count = len(self.pieces)
+        while count > 1 and _DISAMBIGUATION.fullmatch(self.pieces[count - 1]):
+            count -= 1
+        return count
 
     def __len__(self) -> int:
         return len(self.pieces)

@@ -40,21 +40,25 @@ class ResultOptions:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Where a segment's frames lie in the stream: frame n starts at origin_ms + n * frame_ms."""
+    """Where a segment's frames lie in the stream: frame n starts at origin_ms + n * frame_ms.
+
+    `lead_ms`: how long before its peak a token begins; 0 for transducers, which say a token when it has begun.
+    """
 
     origin_ms: float
     frame_ms: float
+    lead_ms: float = TOKEN_LEAD_MS
 
     def spans(self, times: Sequence[int]) -> tuple[list[int], list[int]]:
         """Return each token's start and end in stream ms from its peak frame.
 
-        A token starts TOKEN_LEAD_MS before its peak, but not before the middle between it and the peak before, nor
+        A token starts `lead_ms` before its peak, but not before the middle between it and the peak before, nor
         before the segment; it ends with its peak frame, or where the next one starts.
         """
         peaks = [self.origin_ms + time * self.frame_ms for time in times]
         middles = [(a + b) / 2 for a, b in itertools.pairwise(peaks)]
         starts = [
-            round(max(peak - TOKEN_LEAD_MS, middle))
+            round(max(peak - self.lead_ms, middle))
             for peak, middle in zip(peaks, [self.origin_ms, *middles], strict=False)
         ]
         ends = [round(peak + self.frame_ms) for peak in peaks]
@@ -130,9 +134,10 @@ def whole_result(
     start_ms: int,
     end_ms: int,
     segment: int = 0,
+    lead_ms: float = TOKEN_LEAD_MS,
 ) -> Result | None:
     """Return the final result of a piece of audio that lies at start_ms to end_ms; None when nothing was said."""
-    timeline = Timeline(start_ms, frame_ms)
+    timeline = Timeline(start_ms, frame_ms, lead_ms)
     if not best_text(nbest, tokens):
         return None
     begin, end = speech_span(nbest, timeline)

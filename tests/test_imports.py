@@ -14,7 +14,9 @@ ROOT = Path(__file__).parents[1]
 ALLOWED = {
     "speech": {"av", "jiwer", "msgspec", "numba", "numpy", "rapidfuzz", "scipy", "soxr"},
     "batcher": {"msgspec"},
-    "engines": {"msgspec", "numpy", "onnx", "onnxruntime", "platformdirs", "pooch", "speech", "yaml"},
+    "engines": {
+        "msgspec", "numpy", "onnx", "onnxruntime", "platformdirs", "pooch", "sentencepiece", "speech", "yaml",
+    },
     "protos": {"google", "grpc"},
     "server": {
         "batcher", "engines", "protos", "speech",

@@ -20,6 +20,10 @@ Role = Literal[
     "W4 offline",
     "best-index decoder",
     "scores decoder",
+    "icefall streaming",
+    "icefall offline",
+    "transducer decoder",
+    "transducer joiner",
 ]
 Kind = Literal["float", "int", "bool"]
 Wanted = Mapping[str, tuple[Kind, int]]

@@ -35,8 +35,9 @@ class Nbest:
     `tokens[i]` int32 ids without blanks, `times[i]` int32 encoder frames since the segment's first at which each
     token peaks on the hypothesis's best path, `confidences[i]` float32 posteriors there, all of equal length.
     `scores` float64 (hypotheses,), natural logs, acoustic; with a `bonus`, the order is that of `totals`. `frames`
-    encoder frames searched in this segment, of which the last `trailing_blank_frames` had P(blank) > 0.8. The arrays
-    belong to the receiver.
+    encoder frames searched in this segment, of which the last `trailing_blank_frames` had P(blank) > 0.8; for
+    transducers, those after the best hypothesis's last token. With `length_offset`, the order is that of totals
+    divided by the number of tokens and this number. The arrays belong to the receiver.
     """
 
     tokens: tuple[NDArray[np.int32], ...]
@@ -46,6 +47,7 @@ class Nbest:
     trailing_blank_frames: int
     frames: int
     bonus: Bonus | None = None
+    length_offset: int | None = None
 
     @property
     def bonuses(self) -> NDArray[np.float64]:
@@ -62,7 +64,10 @@ class Nbest:
         if self.bonus is None:
             return self
         ended = replace(self, bonus=self.bonus.closed())
-        order = np.argsort(-ended.totals, kind="stable").tolist()
+        ranks = ended.totals
+        if self.length_offset is not None:
+            ranks = ranks / [len(tokens) + self.length_offset for tokens in self.tokens]
+        order = np.argsort(-ranks, kind="stable").tolist()
         return ended.reordered(order, self.scores[order])
 
     def reordered(self, order: list[int], scores: NDArray[np.float64]) -> "Nbest":
@@ -75,4 +80,5 @@ class Nbest:
             trailing_blank_frames=self.trailing_blank_frames,
             frames=self.frames,
             bonus=None if self.bonus is None else self.bonus.reordered(order),
+            length_offset=self.length_offset,
         )

@@ -3,6 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
+from speech.biasing import Bias, build_graph
 from speech.errors import BadOption
 from speech.search.transducer import TransducerOptions, TransducerSearch
 from speech.search.transducer.reference import Reference
@@ -129,7 +130,7 @@ def test_next_segment_goes_on_from_the_last_tokens(method):
             run(search, {1: part})
             reference.push(part)
             assert_same(reference.nbest(), search.nbest([1])[0])
-            search.reset(1)
+            search.reset(1, bias)
             reference.restart()
             assert_same(reference.nbest(), search.nbest([1])[0])
         search.check_integrity()
@@ -209,16 +210,29 @@ def test_bias_turns_the_best_hypothesis():
     assert counts[1] > counts[0]
 
 
-def test_bias_changed_in_mid_stream_scores_what_follows_only():
-    toy, rng, bias = Toy(6), np.random.default_rng(6), Likes(6)
+def test_hotwords_of_a_context_graph_are_found_and_paid_back_when_unfinished():
+    toy, rng = Toy(6), np.random.default_rng(6)
+    part = frames(rng, 12)
     search = TransducerSearch(1, toy, START, UNK)
-    search.open(0, TransducerOptions(), bias)
-    run(search, {0: frames(rng, 8)})
-    search.set_bias(0, None)
-    reference = Reference(toy, START, TransducerOptions(), UNK, bias)
-    reference.push(frames(np.random.default_rng(6), 8))
-    acoustic = sorted(path.score for path in reference.paths)
-    assert sorted(search.nbest([0])[0].scores.tolist()) == pytest.approx(acoustic, abs=1e-5)
+    search.open(0, TransducerOptions(beam_size=8))
+    run(search, {0: part})
+    plain = search.nbest([0])[0]
+    said = plain.tokens[1].tolist()
+    bias = Bias(build_graph([said[:3]], [2.0]))
+    search.open(0, TransducerOptions(beam_size=8), bias)
+    run(search, {0: part})
+    biased = search.nbest([0])[0]
+    assert biased.bonus is not None
+    assert biased.bonus.hotwords.max() > 0
+    reference = Reference(toy, START, TransducerOptions(beam_size=8), UNK, bias)
+    reference.push(part)
+    assert_same(reference.nbest(), biased)
+    np.testing.assert_allclose(biased.totals, [path.total for path in reference.nbest()], atol=1e-5)
+    closed = biased.closed()
+    ranks = closed.totals / [len(tokens) + 2 for tokens in closed.tokens]
+    assert (np.diff(ranks) <= 1e-12).all()
+    search.rebias(0, None)
+    np.testing.assert_allclose(np.sort(search.nbest([0])[0].totals), np.sort(closed.totals), atol=1e-9)
 
 
 def test_logits_that_are_no_numbers_count_as_blank():

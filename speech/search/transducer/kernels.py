@@ -4,14 +4,12 @@ As in `speech.search.kernels`, only these are compiled ahead and cached, keyed b
 """
 # mypy: disable-error-code="no-untyped-def"
 
-import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 
+from speech.compiling import checksum, compile_ahead
 from speech.search.hypotheses import log_add
 from speech.search.pool import Pool, take_prefix
 from speech.search.transducer.beam import beam_frame, make_ranking
@@ -144,29 +142,16 @@ def _build(stamp: int) -> tuple[Any, Any, Any, Any]:
                 confidences[at] = np.exp(node_log_probs[node])
                 node = nodes[node, 0]
 
-    return _compile(COLLECT, collect), _compile(ADVANCE, advance), _compile(PLANT, plant), _compile(READ, read)
+    return (
+        compile_ahead(COLLECT, collect),
+        compile_ahead(ADVANCE, advance),
+        compile_ahead(PLANT, plant),
+        compile_ahead(READ, read),
+    )
 
 
-def _compile(signature: str, kernel: Callable[..., Any]) -> Any:
-    """Compile now, from the cache where there is one; where no cache folder can be written, in memory only."""
-    try:
-        return numba.njit(signature, nogil=True, error_model="numpy", cache=True)(kernel)
-    except RuntimeError as error:
-        if "cannot cache" not in str(error):
-            raise
-        return numba.njit(signature, nogil=True, error_model="numpy")(kernel)
+_HERE = Path(__file__).parent
+_SOURCES = [_HERE / f"{name}.py" for name in ("layout", "scoring", "contexts", "state", "greedy", "beam", "fast")]
+_SOURCES += [_HERE.parent / f"{name}.py" for name in ("layout", "pool", "hypotheses")]
 
-
-def _checksum() -> int:
-    """Return a number that changes with any kernel file; 0 where sources are not plain files."""
-    here = Path(__file__).parent
-    names = ("layout.py", "scoring.py", "contexts.py", "state.py", "greedy.py", "beam.py", "fast.py")
-    shared = ("layout.py", "pool.py", "hypotheses.py")
-    try:
-        files = [*(here / name for name in names), *(here.parent / name for name in shared)]
-        return zlib.crc32(b"".join(path.read_bytes() for path in files))
-    except OSError:
-        return 0
-
-
-collect, advance, plant, read = _build(_checksum())
+collect, advance, plant, read = _build(checksum(_SOURCES))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from speech.search.bias import Bias
+from speech.biasing.bias import Bias
 from speech.search.transducer.networks import Networks
 from speech.search.transducer.options import TransducerOptions
 
@@ -135,18 +135,10 @@ class Reference:
         self.paths = list(by_context.values())
 
     def nbest(self) -> list[Path]:
-        """Return the hypotheses, best first, without the start context and with their final totals as scores."""
-        ends = [0.0] * len(self.paths)
-        if self.bias is not None:
-            ends = self.bias.finish(np.array([path.state for path in self.paths], np.int32)).sum(axis=1).tolist()
-        is_modified = self.options.method == "modified_beam_search"
-        found = [
-            (path.total + end, (path.total + end) / (len(path.tokens) if is_modified else 1), path)
-            for path, end in zip(self.paths, ends, strict=True)
-        ]
-        found.sort(key=lambda each: -each[1])
-        size = len(self.start)
-        return [replace(path, tokens=path.tokens[size:], score=total) for total, _, path in found]
+        """Return the hypotheses, best first, without the start context."""
+        is_modified, size = self.options.method == "modified_beam_search", len(self.start)
+        ranked = sorted(self.paths, key=lambda path: -path.total / (len(path.tokens) if is_modified else 1))
+        return [replace(path, tokens=path.tokens[size:]) for path in ranked]
 
     def restart(self) -> None:
         """Begin a new segment, as `TransducerSearch.reset`."""

@@ -9,10 +9,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from speech.biasing.bias import Bias
+from speech.biasing.steps import GRAPH_NODE, HOTWORD_GAIN, LM_GAIN, NUM_STATES
 from speech.errors import BadOption
-from speech.search.bias import STATE_SIZE, Bias
 from speech.search.layout import FREE_HEAD, NODE_FIELDS, NUM_FREE, PARENT
-from speech.search.nbest import Nbest
+from speech.search.nbest import Bonus, Nbest
 from speech.search.transducer import kernels, layout
 from speech.search.transducer.decoder_cache import DecoderCache
 from speech.search.transducer.networks import Networks
@@ -54,7 +55,7 @@ class TransducerSearch:
         self._scores = np.zeros((num_slots, layout.NUM_SCORES, max_beam))
         self._links = np.full((num_slots, layout.NUM_LINKS, max_beam), layout.NONE, np.int32)
         self._contexts = np.zeros((num_slots, max_beam, networks.context_size), np.int32)
-        self._states = np.zeros((num_slots, max_beam, STATE_SIZE), np.int32)
+        self._states = np.zeros((num_slots, max_beam, NUM_STATES), np.int32)
         self._nodes = np.zeros((0, NODE_FIELDS), np.int32)
         self._node_log_probs = np.zeros(0, np.float32)
         self._free = np.array([layout.NONE, 0], np.int32)
@@ -80,26 +81,37 @@ class TransducerSearch:
         self._numbers[slot, layout.METHOD] = _METHODS[options.method]
         self._numbers[slot, layout.BEAM_SIZE] = width
         self._numbers[slot, layout.MAX_SYMBOLS] = options.max_symbols
-        if bias is not None and options.method != "greedy_search":
-            self._biases[slot] = bias
+        self._set_bias(slot, bias)
         self._begin(slot, is_new=True)
 
-    def reset(self, slot: int) -> None:
-        """Begin a new segment of the stream; options and bias stay. The slot must be open.
+    def reset(self, slot: int, bias: Bias | None = None) -> None:
+        """Begin a new segment of the stream, with this bias; options stay. The slot must be open.
 
         Hypotheses keep their last tokens as context and their scores relative to the best, unless the segment had no
         token: then the start context follows, as in sherpa-onnx.
         """
         is_empty = self._links[slot, layout.LENGTH, self._order(slot)[0]] == 0
+        self._set_bias(slot, bias)
         self._begin(slot, is_new=bool(is_empty))
 
-    def set_bias(self, slot: int, bias: Bias | None) -> None:
-        """Change hotwords or language model in mid-segment: hypotheses begin anew in it, without bonus."""
-        self._biases.pop(slot, None)
-        self._scores[slot, layout.HOTWORDS :] = 0.0
-        if bias is not None and self._numbers[slot, layout.METHOD] != layout.GREEDY:
-            self._biases[slot] = bias
-            self._states[slot] = bias.start
+    def rebias(self, slot: int, bias: Bias | None) -> None:
+        """Take other hotwords in the middle of a segment; nothing happens where they are the same.
+
+        What whole phrases have earned stays, the rest is paid back. The language model stays as it was.
+        """
+        old = self._biases.get(slot)
+        graph = None if bias is None else bias.graph
+        if graph is (None if old is None else old.graph) or self._numbers[slot, layout.METHOD] == layout.GREEDY:
+            return
+        count = self._numbers[slot, layout.NUM_HYPS]
+        if old is None:
+            self._scores[slot, layout.HOTWORDS :] = 0.0
+            self._states[slot] = 0
+        else:
+            refunds = old.finish(self._states[slot, :count])[:, HOTWORD_GAIN]
+            self._scores[slot, layout.HOTWORDS, :count] += refunds
+            self._states[slot, :, GRAPH_NODE] = 0
+        self._biases[slot] = (old or Bias()).with_graph(graph)
 
     def close(self, slot: int) -> None:
         """Give up the slot's nodes; harmless when it is closed."""
@@ -128,7 +140,7 @@ class TransducerSearch:
     def nbest(self, slots: Sequence[int] | NDArray[np.int32], limit: int | None = None) -> list[Nbest]:
         """Read the hypotheses of open slots so far, at most `limit` of each (all, where None).
 
-        modified_beam_search orders them by score per token, start context included; `scores` are whole.
+        modified_beam_search orders them by total per token, start context included.
         """
         limit = self.max_beam if limit is None else limit
         orders = [self._order(slot)[:limit] for slot in slots]
@@ -161,25 +173,26 @@ class TransducerSearch:
         mine = [next(spans) for _ in order]
         return Nbest(
             tokens=tuple(tokens[span] for span in mine),
-            scores=self._totals(slot)[order],
+            scores=self._scores[slot, layout.ACOUSTIC, order],
             times=tuple(times[span] for span in mine),
             confidences=tuple(confidences[span] for span in mine),
             trailing_blank_frames=int(self._links[slot, layout.TRAILING, order[0]]),
             frames=int(self._numbers[slot, layout.FRAMES]),
+            bonus=self._bonus(slot, order) if slot in self._biases else None,
+            length_offset=len(self._start) if self._numbers[slot, layout.METHOD] == layout.MODIFIED else None,
         )
 
-    def _totals(self, slot: int) -> NDArray[np.float64]:
-        """Score of each hypothesis, as if it ended here."""
-        num = self._numbers[slot, layout.NUM_HYPS]
-        total: NDArray[np.float64] = self._scores[slot, :, :num].sum(axis=0)
-        bias = self._biases.get(slot)
-        return total if bias is None else total + bias.finish(self._states[slot, :num]).sum(axis=1)
+    def _bonus(self, slot: int, order: NDArray[np.intp]) -> Bonus:
+        hotwords, lm = self._scores[slot, layout.HOTWORDS :][:, order]
+        closing = self._biases[slot].finish(self._states[slot, order])
+        return Bonus(hotwords, lm, closing[:, HOTWORD_GAIN], closing[:, LM_GAIN])
 
     def _order(self, slot: int) -> NDArray[np.intp]:
         """Numbers of the slot's hypotheses, best first."""
-        totals = self._totals(slot)
+        num = self._numbers[slot, layout.NUM_HYPS]
+        totals = self._scores[slot, :, :num].sum(axis=0)
         if self._numbers[slot, layout.METHOD] == layout.MODIFIED:
-            totals = totals / (self._links[slot, layout.LENGTH, : len(totals)] + len(self._start))
+            totals = totals / (self._links[slot, layout.LENGTH, :num] + len(self._start))
         return np.argsort(-totals, kind="stable")
 
     def _logits(
@@ -224,6 +237,12 @@ class TransducerSearch:
             self._scores[s, layout.HOTWORDS :, h] += gains
             self._states[s, h] = states
             self._links[s, layout.TAKEN, h] = layout.NONE
+
+    def _set_bias(self, slot: int, bias: Bias | None) -> None:
+        """Greedy search has no use for one."""
+        self._biases.pop(slot, None)
+        if bias is not None and self._numbers[slot, layout.METHOD] != layout.GREEDY:
+            self._biases[slot] = bias
 
     def _begin(self, slot: int, *, is_new: bool) -> None:
         self._reserve(self.max_beam)
