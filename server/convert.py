@@ -73,6 +73,7 @@ class ModelFacts(Protocol):
     def lm_weights(self) -> tuple[float, float] | None: ...
     @property
     def keeps_bonus(self) -> bool: ...
+    @property
     def endpoint_rules(self) -> EndpointConfig: ...
     def check_weights(self, ctc_weight: float | None, reverse_weight: float | None) -> None: ...
 
@@ -139,7 +140,7 @@ def _biased(config: pb.RecognitionConfig, decoding: DecodingOptions, model: Mode
     """Add what hotwords and language model were asked for."""
     hotwords = hotwords_request(config.hotwords, decoding.search.method)
     weights = lm_weights(config.language_model, model.lm_weights, model.name)
-    if decoding.search.method == "ctc_greedy":
+    if decoding.search.method in ("ctc_greedy", "greedy_search"):
         weights = None
     if decoding.rescoring and not model.keeps_bonus:
         if hotwords is not None:

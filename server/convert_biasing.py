@@ -24,8 +24,8 @@ def hotwords_request(config: pb.HotwordsConfig, method: str) -> HotwordsRequest 
     """Read the hotwords; None where there are none. Raises BadRequest naming the field and what is allowed."""
     if not (config.hotwords or config.lists):
         return None
-    if method == "ctc_greedy":
-        raise BadRequest("hotwords need a beam search; the method is CTC_GREEDY")
+    if method in ("ctc_greedy", "greedy_search"):
+        raise BadRequest(f"hotwords need a beam search; the method is {method.upper()}")
     if config.unit not in UNITS:
         raise BadRequest(f"hotwords.unit {config.unit} is unknown; allowed: {', '.join(pb.HotwordUnit.keys())}")
     return HotwordsRequest(
