@@ -47,7 +47,7 @@ async def test_options_of_other_searches_are_refused_by_name():
                 method=pb.FAST_BEAM_SEARCH, max_symbols=2
             ),
             "decoding.max_symbols is 11; allowed: 1 to 10": pb.DecodingConfig(method=pb.GREEDY_SEARCH, max_symbols=11),
-            "decoding.beam is 0.01": pb.DecodingConfig(method=pb.FAST_BEAM_SEARCH, beam=0.01),
+            "decoding.beam is 0.0625; allowed: 0.1 to 1000": pb.DecodingConfig(method=pb.FAST_BEAM_SEARCH, beam=0.0625),
         }
         for complaint, decoding in wrong.items():
             config = pb.RecognitionConfig(encoding=pb.LINEAR16, sample_rate_hertz=16000, decoding=decoding)

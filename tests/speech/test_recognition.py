@@ -3,7 +3,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from speech.endpoint import EndpointConfig, EndpointRule
+from speech.endpoint import K2_RULES, EndpointConfig, EndpointRule
 from speech.recognition import Recognition, ResultOptions, SegmentEnd, whole_result
 from speech.results import EventKind, Result, SpeechEvent
 from speech.search import Nbest
@@ -312,3 +312,16 @@ def test_whole_result_lies_in_its_piece_of_audio():
     assert (result.start_ms, result.end_ms, result.audio_processed_ms) == (3100, 3350, 3350)
     assert [word.text for word in result.alternatives[0].words] == ["hello"]
     assert whole_result(nbest(), tokens=TOKENS, frame_ms=40, options=options, start_ms=0, end_ms=9) is None
+
+
+def test_transducer_s_segment_restarts_the_search_alone_and_its_tokens_begin_at_their_frames():
+    stream = Stream()
+    stream.recognition = Recognition(TOKENS, FRAME_MS, K2_RULES, INTERIM, keeps_encoder=True, lead_ms=0.0)
+    assert stream.recognition.restart_encoder
+    stream.push(HELLO)
+    told = stream.push(HELLO, silence=30, num_frames=32)
+    (final,) = [result for result in told if isinstance(result, Result) and result.is_final]
+    assert (final.start_ms, final.end_ms) == (5 * 40, 9 * 40)
+    assert stream.ends[0].rule == "rule2", "1.2 s of silence after words"
+    assert stream.recognition.restart_search
+    assert not stream.recognition.restart_encoder
