@@ -117,6 +117,8 @@ class Framer:
         self._keep = fbank.frame_length  # audio that stays behind the last sample, to be mirrored at the end
         # Properties that compute; a packet asks for them more than once.
         self._window_samples, self._stride_samples = framing.window_samples, framing.stride_samples
+        # What must be there before a window is cut.
+        self._needed_samples = self._window_samples + framing.is_strict * fbank.frame_shift
         # Twice what can be waiting, so that moving the rest to the front costs less than one copy per sample.
         self._buffer = np.zeros(max(_MIN_CAPACITY, 2 * (self._window_samples + self._keep)), np.float32)
         self.reset()
@@ -141,7 +143,7 @@ class Framer:
     @property
     def num_missing(self) -> int:
         """Samples that the next full window still needs; at least 1 once what was pushed has been cut."""
-        return self._window_samples - (self._filled - self._next)
+        return self._needed_samples - (self._filled - self._next)
 
     def push(self, samples: Samples) -> list[Window]:
         """Take (n,) samples, return the windows they complete. Raises SpeechError after `flush`."""
@@ -190,10 +192,9 @@ class Framer:
             raise SpeechError(f"the last push_iter was not exhausted: {len(self._pending)} samples are unread")
 
     def _windows(self) -> Iterator[Window]:
-        needed = self._window_samples + self.framing.is_strict * self.framing.fbank.frame_shift
         while True:
             self._fill()
-            while self._filled - self._next >= needed:
+            while self._filled - self._next >= self._needed_samples:
                 yield self._cut(self.framing.window_frames)
             if not len(self._pending):
                 return

@@ -66,7 +66,7 @@ class Timeline:
 
     def span(self, first: int, last: int) -> tuple[int, int]:
         """Return what `spans` gives as the first token's start and the last one's end, from their peak frames alone."""
-        start = round(max(self.origin_ms + first * self.frame_ms - TOKEN_LEAD_MS, self.origin_ms))
+        start = round(max(self.origin_ms + first * self.frame_ms - self.lead_ms, self.origin_ms))
         return start, round(self.origin_ms + last * self.frame_ms + self.frame_ms)
 
 
