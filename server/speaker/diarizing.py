@@ -163,7 +163,8 @@ class Diarizing:
         """Wait for what is under way; say how far it is every now and then."""
         while self._tasks:
             await report(self.progress("embedding"))
-            await asyncio.wait(self._tasks, timeout=REPORT_EVERY_S)
+            if tasks := set(self._tasks):  # the last may have ended while the report was written
+                await asyncio.wait(tasks, timeout=REPORT_EVERY_S)
 
     async def _submit(self, cut: Cut) -> None:
         for window in cut.windows:

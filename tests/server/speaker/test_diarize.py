@@ -17,6 +17,7 @@ import pytest
 from engines.speaker.description import SpeakerDescription
 from protos import speaker_pb2 as pb
 from server.speaker import diarizing, models
+from server.speaker.diarize import DiarizeMethods
 from speech.diarization.clustering import cluster
 from speech.diarization.options import ClusteringOptions, DiarizationOptions
 from tests.engines import segmentation_graphs
@@ -151,6 +152,24 @@ async def test_a_stream_in_any_packets_ends_with_what_the_whole_gives(folder: Pa
             assert stages == sorted(stages)
             assert [each.audio_seconds for each in progress] == sorted(each.audio_seconds for each in progress)
             assert progress[-1].windows_done == progress[-1].windows_total == whole.num_windows
+
+
+@pytest.mark.asyncio
+async def test_pieces_that_end_while_a_report_is_written_are_all_there(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = DiarizeMethods._write
+    async with speaking(folder) as (server, stub):
+
+        async def slow(self: DiarizeMethods, context: Any, message: pb.DiarizeStreamResponse) -> None:
+            await nothing_left(server)
+            for _ in range(20):  # the pieces' tasks end a few turns of the loop after their batch
+                await asyncio.sleep(0)
+            await original(self, context, message)
+
+        monkeypatch.setattr(DiarizeMethods, "_write", slow)
+        _, result = await streamed(stub, dialogue(), 1_000_000)
+        assert near(result, TRUTH)
 
 
 @pytest.mark.asyncio
