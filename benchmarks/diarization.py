@@ -234,7 +234,8 @@ async def _files(address: str, meter: Meter, dialogues: Path, count: int, concur
             async with places:
                 wanted = pb.DiarizationConfig(overlap=overlap)
                 request = pb.DiarizeRequest(config=_config(), diarization=wanted, audio=_pcm(samples))
-                seconds += (await stub.Diarize(request)).audio_seconds
+                answer = await stub.Diarize(request)
+                seconds += answer.audio_seconds
                 meter.look()
 
         async with asyncio.TaskGroup() as group:
