@@ -13,6 +13,7 @@ from engines.ort import OrtModel, OrtOptions
 from engines.recordings import OfflineItem
 from engines.streaming import StepItem
 from engines.transducer_networks import OrtNetworks
+from speech.biasing import Bias, build_graph
 from speech.errors import BadOption
 from speech.features import Fbank
 from speech.framing import Framer
@@ -182,3 +183,16 @@ def test_slot_that_does_not_exist_is_refused():
     engine = open_model(MODELS / "k2").streaming
     with pytest.raises(IndexError):
         engine.run(items(8, windows(engine, noise(0.5)))[:1])
+
+
+@pytest.mark.parametrize("method", METHODS[1:])
+def test_hotwords_of_an_item_count_in_its_stream_alone(method):
+    engine, options = open_model(MODELS / "k2").streaming, TransducerOptions(method=method)
+    cut = windows(engine, noise(2.0, 4))
+    plain = [engine.run([item])[0].nbest for item in items(0, cut, options)][-1]
+    bias = Bias(build_graph([plain.tokens[0][:2].tolist()], [2.0]))
+    plans = [items(0, cut, options), [replace(item, bias=bias) for item in items(1, cut, options)]]
+    outputs = [engine.run(list(pair)) for pair in zip(*plans, strict=True)][-1]
+    same_nbest(outputs[0].nbest, plain, 1e-3)
+    assert outputs[0].nbest.bonus is None
+    assert outputs[1].nbest.bonus.hotwords.max() >= 4.0
