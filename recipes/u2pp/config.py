@@ -16,6 +16,8 @@ class ModelConfig:
     num_bins: int = 80
     subsampling: int = 8  # 4 or 8
     front_channels: tuple[int, ...] = (32, 64, 96)  # one stride-2 convolution per factor of two
+    front_hidden: int = 0  # a hidden layer behind them; 0: none
+    encoder: str = "conformer"  # or "transformer": Moonshine's layers, see recipes.u2pp.transformer
     dim: int = 192
     heads: int = 4
     feed_forward: int = 768

@@ -5,6 +5,7 @@ A slow reference: one utterance at a time, plain Python search, no batching, no 
 
 import argparse
 import time
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,11 +39,23 @@ def session(path: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
+def half(folder: Path, name: str) -> tuple[Path, dict[str, int]]:
+    """Graph and sizes of `streaming` or `offline`: from model.toml, else as recipes.u2pp.export_gpu writes them."""
+    manifest = folder / "model.toml"
+    if manifest.is_file():
+        said = tomllib.loads(manifest.read_text(encoding="utf-8"))[name]
+        if "chunk" in said or name == "offline":
+            return folder / said["encoder"], said
+    config = yaml.safe_load((folder / name / "config.yaml").read_text(encoding="utf-8"))
+    sizes = {"subsampling": config["subsampling_rate"], "right_context": config["context"] - 1}
+    return folder / name / "encoder.onnx", {**sizes, "chunk": config.get("decoding_chunk_size", 0)}
+
+
 class Offline:
     """W1."""
 
     def __init__(self, folder: Path) -> None:
-        self._encoder = session(folder / "encoder.onnx")
+        self._encoder = session(half(folder, "offline")[0])
 
     def encode(self, features: np.ndarray) -> Encoded:
         """Whole utterance, (frames, bins) float32."""
@@ -57,10 +70,11 @@ class Streaming:
     """W2, driven window by window with its states; the last, partial window is padded with zeros."""
 
     def __init__(self, folder: Path) -> None:
-        self._encoder = session(folder / "encoder.onnx")
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-        self._subsampling, self._context = config["subsampling_rate"], config["context"]
-        self._window, self._chunk = config["decoding_window"], config["decoding_chunk_size"]
+        graph, sizes = half(folder, "streaming")
+        self._encoder = session(graph)
+        self._subsampling, self._context = sizes["subsampling"], sizes["right_context"] + 1
+        self._chunk = sizes["chunk"]
+        self._window = (self._chunk - 1) * self._subsampling + self._context
         shapes = {node.name: node.shape[1:] for node in self._encoder.get_inputs()}
         self._state_shapes = {name: shapes[name] for name in ("att_cache", "cnn_cache", "cache_mask")}
 
@@ -135,7 +149,9 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Print one line per mode and search."""
     arguments = parse_arguments()
-    units = read_units(arguments.model / "streaming" / "units.txt")
+    units = read_units(
+        next(p for p in (arguments.model / "units.txt", arguments.model / "streaming" / "units.txt") if p.is_file())
+    )
     decoder = session(arguments.model / "decoder.onnx")
     rows = [(stem, normalise(text) or text) for stem, text in read_rows(arguments.tsv)][:: arguments.every]
     tail = np.zeros(16 * arguments.tail_ms, np.float32)
@@ -144,7 +160,7 @@ def main() -> None:
     ]
     seconds = sum(map(len, features)) / 100
     for name, encoder in (("streaming", Streaming), ("offline", Offline)):
-        run, spent, texts = encoder(arguments.model / name), 0.0, []
+        run, spent, texts = encoder(arguments.model), 0.0, []
         for one in features:
             began = time.monotonic()
             encoded = run.encode(one)

@@ -5,6 +5,7 @@ from torch import nn
 from recipes.u2pp.config import ModelConfig
 from recipes.u2pp.decoder import BiDecoder
 from recipes.u2pp.encoder import Encoder
+from recipes.u2pp.transformer import TransformerEncoder
 
 
 class Model(nn.Module):
@@ -13,7 +14,7 @@ class Model(nn.Module):
     def __init__(self, config: ModelConfig, dropout: float = 0.0) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config, dropout)
+        self.encoder = {"conformer": Encoder, "transformer": TransformerEncoder}[config.encoder](config, dropout)
         self.ctc = nn.Linear(config.dim, config.vocabulary_size)
         self.decoder = BiDecoder(config, dropout)
 

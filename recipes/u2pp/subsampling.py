@@ -24,7 +24,10 @@ class Subsampling(nn.Module):
             channels, bins = width, (bins - 1) // 2
         assert 2 ** len(config.front_channels) == config.subsampling, "one stage per factor of two"
         self.stages = nn.Sequential(*stages)
-        self.project = nn.Linear(channels * bins, config.dim)
+        self.project: nn.Module = nn.Linear(channels * bins, config.dim)
+        if config.front_hidden:
+            hidden = nn.Linear(channels * bins, config.front_hidden)
+            self.project = nn.Sequential(hidden, nn.GELU(), nn.Linear(config.front_hidden, config.dim))
 
     def forward(self, features: Tensor) -> Tensor:
         # Digital silence is -15.9: nothing below LOWEST says anything about speech, and it would dominate the scale.

@@ -26,7 +26,7 @@ from recipes.u2pp.tokens import Tokens
 _CHUNKS = ((8, 8), (8, 8), (8, 8), (8, 4), (4, 8), (16, 4), (-1, -1), (-1, -1))
 
 
-def parse_arguments() -> argparse.Namespace:
+def parser() -> argparse.ArgumentParser:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
@@ -46,7 +46,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--shares", default="hibari=0.6,kokoro=0.22,mix=0.13,espeak=0.02,flite=0.03")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
-    return parser.parse_args()
+    return parser
 
 
 @dataclass(slots=True)
@@ -65,17 +65,26 @@ class Trainer:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.arguments = arguments
         self.tokens = Tokens(arguments.tokens)
-        self.config = ModelConfig(vocabulary_size=len(self.tokens))
+        self.config = self._configure()
         self.model = Model(self.config, arguments.dropout)
-        matrices = [p for p in self.model.parameters() if p.ndim > 1]
-        vectors = [p for p in self.model.parameters() if p.ndim <= 1]
-        groups = [{"params": matrices, "weight_decay": 0.01}, {"params": vectors, "weight_decay": 0.0}]
-        self.optimiser = torch.optim.AdamW(groups, lr=1e-4, betas=(0.9, 0.98), foreach=True)
+        self.optimiser = torch.optim.AdamW(self._groups(), lr=1e-4, betas=(0.9, 0.98), foreach=True)
         self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.state = State()
         self.corpus = Corpus(arguments.data)
         self.held_out: list[Utterance] = []
         arguments.output.mkdir(parents=True, exist_ok=True)
+
+    def _configure(self) -> ModelConfig:
+        return ModelConfig(vocabulary_size=len(self.tokens))
+
+    def _groups(self) -> list[dict[str, object]]:
+        """Parameter groups; each one's `scale` multiplies the learning rate."""
+        matrices = [p for p in self.model.parameters() if p.ndim > 1]
+        vectors = [p for p in self.model.parameters() if p.ndim <= 1]
+        return [
+            {"params": matrices, "weight_decay": 0.01, "scale": 1.0},
+            {"params": vectors, "weight_decay": 0.0, "scale": 1.0},
+        ]
 
     @property
     def _checkpoint(self) -> Path:
@@ -91,9 +100,13 @@ class Trainer:
             self._resume()
         else:
             self._measure_statistics()
-            if self.arguments.aligned:
-                aligned = Aligned(self.arguments.aligned)
-                bootstrap(self.model, aligned, self.arguments.aligned_minutes, self.arguments.seed)
+            self._bootstrap()
+
+    def _bootstrap(self) -> None:
+        """What happens once, before the first step."""
+        if self.arguments.aligned:
+            aligned = Aligned(self.arguments.aligned)
+            bootstrap(self.model, aligned, self.arguments.aligned_minutes, self.arguments.seed)
 
     def _measure_statistics(self) -> None:
         pool = draw(self.corpus, self._shares(), 800, np.random.default_rng(self.arguments.seed))
@@ -169,18 +182,20 @@ class Trainer:
         attention = torch.zeros(())
         if self.progress() >= self.arguments.attention_from:
             attention = attention_loss(self.model, output, valid, batch.tokens)
-        loss = 0.7 * ctc + 0.3 * inner + 0.7 * attention
+        self._descend(0.7 * ctc + 0.3 * inner + 0.7 * attention, batch)
+        return {"ctc": ctc.item(), "inner": inner.item(), "attention": float(attention)}
+
+    def _descend(self, loss: torch.Tensor, batch: Batch) -> None:
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 2.0, foreach=True)
         for group in self.optimiser.param_groups:
-            group["lr"] = self._rate()
+            group["lr"] = self._rate() * group.get("scale", 1.0)
         if torch.isfinite(norm):
             self.optimiser.step()
         self._update_average()
         self.state.step += 1
         self.state.audio_s += float(batch.lengths.sum()) / 100
-        return {"ctc": ctc.item(), "inner": inner.item(), "attention": float(attention), "norm": float(norm)}
 
     def _update_average(self) -> None:
         decay = min(0.998, (1 + self.state.step) / (20 + self.state.step))
@@ -222,9 +237,9 @@ class Trainer:
         partial = self._checkpoint.with_suffix(".partial")
         torch.save(values, partial)
         partial.rename(self._checkpoint)
-        fields = ["step", "minutes", "hours", "rate", "ctc", "inner", "attention", "norm", "held_out_wer"]
+        fields = ["step", "minutes", "hours", "rate", "ctc", "inner", "attention", "taught", "held_out_wer"]
         with (self.arguments.output / "log.csv").open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, fields)
+            writer = csv.DictWriter(stream, fields, extrasaction="ignore")
             writer.writeheader()
             writer.writerows(self.state.log)
 
@@ -237,15 +252,19 @@ class Trainer:
         print(f"resumed at step {self.state.step}", flush=True)
 
 
-def main() -> None:
-    """Prepare and run."""
-    arguments = parse_arguments()
+def run(kind: type[Trainer], arguments: argparse.Namespace) -> None:
+    """Train with one kind of trainer."""
     torch.manual_seed(arguments.seed)
     torch.set_num_threads(arguments.threads)
     torch.set_flush_denormal(True)
-    trainer = Trainer(arguments)
+    trainer = kind(arguments)
     trainer.prepare()
     trainer.run()
+
+
+def main() -> None:
+    """Prepare and run."""
+    run(Trainer, parser().parse_args())
 
 
 if __name__ == "__main__":

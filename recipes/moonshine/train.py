@@ -1,0 +1,138 @@
+"""Train a streaming U2++ model from Moonshine's layers: `python -m recipes.moonshine.train --help`.
+
+First our strided convolutions over log-mel features learn to give what the teacher's convolutions over samples give.
+Then all is trained under chunk masks, with CTC, both attention decoders and, on every third batch, the distance of the
+encoder's output to that of the teacher, which sees whole utterances: it keeps alive what the layers know of people.
+"""
+
+import time
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recipes.moonshine.lessons import LessonBatch, lesson_batches, read_lessons
+from recipes.moonshine.weights import encoder_weights
+from recipes.u2pp import train
+from recipes.u2pp.config import ModelConfig
+from recipes.u2pp.data import Batch
+from recipes.u2pp.loss import attention_loss, ctc_loss, encode
+from recipes.u2pp.transformer import take_weights
+
+_CHUNKS = ((16, 5), (16, 5), (16, 5), (8, 10), (16, 5), (-1, -1), (16, 5), (16, 3), (-1, -1))
+_TAUGHT_WEIGHT = 1.0
+
+
+def masked_error(ours: Tensor, theirs: Tensor, counts: Tensor) -> Tensor:
+    """Squared distance over valid frames as a share of the teacher's variance."""
+    frames = min(ours.shape[1], theirs.shape[1])
+    valid = (torch.arange(frames)[None] < counts[:, None])[..., None]
+    ours, theirs = ours[:, :frames], theirs[:, :frames]
+    centred = (theirs - (theirs * valid).sum((0, 1)) / valid.sum()) * valid
+    return ((ours - theirs) * valid).square().sum() / centred.square().sum()
+
+
+class TaughtTrainer(train.Trainer):
+    """recipes.u2pp.train's loop with a taught encoder."""
+
+    def __init__(self, arguments: Namespace) -> None:
+        self.lessons = read_lessons(arguments.lessons)
+        super().__init__(arguments)
+        random = np.random.default_rng([arguments.seed, self.state.step, 5])
+        frames = int(100 * arguments.batch_seconds * 0.8)
+        self._hard_lessons = lesson_batches(self.lessons, self.tokens, frames, random, hard=True)
+
+    def _configure(self) -> ModelConfig:
+        return ModelConfig(
+            vocabulary_size=len(self.tokens),
+            encoder="transformer",
+            subsampling=4,
+            front_channels=(48, 96),
+            front_hidden=512,
+            dim=288,
+            heads=8,
+            feed_forward=1152,
+            layers=6,
+            kernel=8,
+            decoder_feed_forward=768,
+            decoder_layers=2,
+            reverse_layers=1,
+            chunk=16,
+            left_chunks=5,
+        )
+
+    def _groups(self) -> list[dict[str, object]]:
+        """Weights that know something already change more slowly."""
+        groups = {}
+        for name, parameter in self.model.named_parameters():
+            scale = 1.0
+            if name.startswith("encoder.subsampling"):
+                scale = 0.4
+            elif name.startswith("encoder.") and "convolution" not in name:
+                scale = self.arguments.body_scale
+            decay = 0.01 if parameter.ndim > 1 else 0.0
+            groups.setdefault((scale, decay), []).append(parameter)
+        return [{"params": p, "weight_decay": d, "scale": s} for (s, d), p in groups.items()]
+
+    def _bootstrap(self) -> None:
+        weights = {k: torch.from_numpy(v) for k, v in encoder_weights(self.arguments.teacher).items()}
+        take_weights(self.model.encoder, weights)
+        self._teach_stem()
+        self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
+
+    def _teach_stem(self) -> None:
+        """The convolutions alone, within their own minutes."""
+        front = self.model.encoder.subsampling
+        optimiser = torch.optim.AdamW(front.parameters(), lr=2e-3, betas=(0.9, 0.98), foreach=True)
+        random = np.random.default_rng(self.arguments.seed)
+        began, budget = time.monotonic(), 60 * self.arguments.stem_minutes
+        for number, lesson in enumerate(lesson_batches(self.lessons, self.tokens, 4000, random, hard=False)):
+            done = (time.monotonic() - began) / budget
+            if done >= 1:
+                break
+            error = masked_error(front(lesson.batch.features), lesson.stem, lesson.counts)
+            optimiser.zero_grad(set_to_none=True)
+            error.backward()
+            optimiser.param_groups[0]["lr"] = 2e-3 * min(1.0, (number + 1) / 50) * (1.02 - done)
+            optimiser.step()
+            if number % 25 == 0:
+                print(f"stem {number} {60 * done * self.arguments.stem_minutes:.0f} s error {error:.3f}", flush=True)
+        print(f"stem {number} steps", flush=True)
+        self.state.elapsed_s += time.monotonic() - began
+
+    def _step(self, batch: Batch) -> dict[str, float]:
+        self.model.train()
+        chunk, left = _CHUNKS[self.state.step % len(_CHUNKS)]
+        lesson: LessonBatch | None = None
+        if self.state.step % 3 == 0:
+            lesson = next(self._hard_lessons)
+            batch = lesson.batch
+        output, _, counts, valid = encode(self.model, batch.features, batch.lengths, chunk, left)
+        ctc = ctc_loss(self.model.ctc(output), counts, batch.tokens)
+        attention = torch.zeros(())
+        if self.progress() >= self.arguments.attention_from:
+            attention = attention_loss(self.model, output, valid, batch.tokens)
+        loss = 0.7 * ctc + 0.5 * attention
+        losses = {"ctc": ctc.item(), "attention": float(attention)}
+        if lesson is not None:
+            taught = masked_error(output, lesson.output, lesson.counts)
+            loss = loss + _TAUGHT_WEIGHT * taught
+            losses["taught"] = taught.item()
+        self._descend(loss, batch)
+        return losses
+
+
+def main() -> None:
+    """Prepare and run."""
+    parser: ArgumentParser = train.parser()
+    parser.add_argument("--teacher", type=Path, required=True, help="Moonshine's encoder_model.onnx")
+    parser.add_argument("--lessons", type=Path, required=True, help="folder of recipes.moonshine.targets")
+    parser.add_argument("--stem-minutes", type=float, default=4.0)
+    parser.add_argument("--body-scale", type=float, default=0.2, help="learning rate of the taught layers, relative")
+    train.run(TaughtTrainer, parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()
