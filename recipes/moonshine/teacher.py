@@ -1,4 +1,4 @@
-"""Moonshine tiny's encoder in torch: samples -> frames every 24 ms -> frames (Jeffries et al. 2024, arXiv 2410.15608)."""
+"""Moonshine tiny's encoder in torch: samples -> frames of 24 ms -> frames (Jeffries et al. 2024, arXiv 2410.15608)."""
 
 import math
 from pathlib import Path
