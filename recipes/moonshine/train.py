@@ -106,11 +106,13 @@ class TaughtTrainer(train.Trainer):
         self.model.train()
         chunk, left = _CHUNKS[self.state.step % len(_CHUNKS)]
         lesson: LessonBatch | None = None
-        if self.state.step % 3 == 0:
+        early = self.progress() < self.arguments.head_until
+        if early or self.state.step % 3 == 0:
             lesson = next(self._hard_lessons)
             batch = lesson.batch
         output, _, counts, valid = encode(self.model, batch.features, batch.lengths, chunk, left)
-        ctc = ctc_loss(self.model.ctc(output), counts, batch.tokens)
+        # A fresh head's gradients would wreck what the layers know: it first learns to read them as they are.
+        ctc = ctc_loss(self.model.ctc(output.detach() if early else output), counts, batch.tokens)
         attention = torch.zeros(())
         if self.progress() >= self.arguments.attention_from:
             attention = attention_loss(self.model, output, valid, batch.tokens)
@@ -130,6 +132,9 @@ def main() -> None:
     parser.add_argument("--teacher", type=Path, required=True, help="Moonshine's encoder_model.onnx")
     parser.add_argument("--lessons", type=Path, required=True, help="folder of recipes.moonshine.targets")
     parser.add_argument("--stem-minutes", type=float, default=4.0)
+    parser.add_argument(
+        "--head-until", type=float, default=0.1, help="share of the budget in which CTC trains its head alone"
+    )
     parser.add_argument("--body-scale", type=float, default=0.2, help="learning rate of the taught layers, relative")
     train.run(TaughtTrainer, parser.parse_args())
 

@@ -20,7 +20,6 @@ from recipes.synthesis.voices import Voice, finish
 VOICES = {
     "hibari": "recipes.synthesis.hibari_voice:HibariVoice",
     "kokoro": "recipes.synthesis.kokoro_voice:KokoroVoice",
-    "piper": "recipes.synthesis.piper_voice:PiperVoice",
     "espeak": "recipes.synthesis.debian_voices:EspeakVoice",
     "flite": "recipes.synthesis.debian_voices:FliteVoice",
 }
