@@ -9,4 +9,4 @@ for name in streaming offline; do
 done
 python -m recipes.u2pp.share_weights "$model/streaming.onnx" "$model/offline.onnx" "$model/encoder.bin"
 python -m recipes.u2pp.quantise "$float/decoder.onnx" "$model/decoder.onnx"
-cp "$float/streaming/units.txt" "$model/units.txt"
+cp "$float/streaming/units.txt" "$float/streaming/train.yaml" "$model/"

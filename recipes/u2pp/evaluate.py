@@ -16,6 +16,7 @@ import yaml
 from recipes.synthesis.fbank import log_mel
 from recipes.synthesis.recordings import load_16k, read_rows
 from recipes.synthesis.texts import normalise
+from recipes.u2pp.conditions import CONDITIONS
 from recipes.u2pp.score import greedy, text_of, word_error_rate
 from recipes.u2pp.search import pack_hypotheses, prefix_beam_search
 
@@ -137,6 +138,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--audio", type=Path, required=True)
     parser.add_argument("--tsv", type=Path, required=True, help="first column file stem, last column transcript")
     parser.add_argument("--suffix", default=".ogg")
+    parser.add_argument("--condition", choices=CONDITIONS, default="clean", help="worsen the recordings")
     parser.add_argument("--every", type=int, default=1, help="only every n-th row")
     parser.add_argument("--beam", type=int, default=10)
     parser.add_argument(
@@ -155,9 +157,9 @@ def main() -> None:
     decoder = session(arguments.model / "decoder.onnx")
     rows = [(stem, normalise(text) or text) for stem, text in read_rows(arguments.tsv)][:: arguments.every]
     tail = np.zeros(16 * arguments.tail_ms, np.float32)
-    features = [
-        log_mel(np.concatenate([load_16k(arguments.audio / (stem + arguments.suffix)), tail])) for stem, _ in rows
-    ]
+    worsen = CONDITIONS[arguments.condition]
+    audio = [worsen(load_16k(arguments.audio / (stem + arguments.suffix))) for stem, _ in rows]
+    features = [log_mel(np.concatenate([samples, tail])) for samples in audio]
     seconds = sum(map(len, features)) / 100
     for name, encoder in (("streaming", Streaming), ("offline", Offline)):
         run, spent, texts = encoder(arguments.model), 0.0, []

@@ -84,7 +84,7 @@ def train_config(config: ModelConfig) -> dict[str, Any]:
     return {
         "input_dim": config.num_bins,
         "output_dim": config.vocabulary_size,
-        "encoder": "conformer",
+        "encoder": config.encoder,
         "encoder_conf": {
             "output_size": config.dim,
             "attention_heads": config.heads,
