@@ -247,7 +247,10 @@ class Trainer:
         saved = torch.load(self._checkpoint, map_location="cpu", weights_only=True)
         self.model.load_state_dict(saved["model"])
         self.average = saved["average"]
+        scales = [group["scale"] for group in self.optimiser.param_groups]
         self.optimiser.load_state_dict(saved["optimiser"])
+        for group, scale in zip(self.optimiser.param_groups, scales, strict=True):
+            group["scale"] = scale  # the command line's, which may have changed
         self.state = State(saved["step"], saved["elapsed_s"], saved["audio_s"], saved["log"])
         print(f"resumed at step {self.state.step}", flush=True)
 
