@@ -19,7 +19,7 @@ from recipes.moonshine.weights import encoder_weights
 from recipes.u2pp import train
 from recipes.u2pp.config import BLANK_ID, ModelConfig
 from recipes.u2pp.data import Batch
-from recipes.u2pp.loss import attention_loss, ctc_loss, encode
+from recipes.u2pp.loss import attention_loss, ctc_loss, visibility_bias
 from recipes.u2pp.transformer import take_weights
 
 _CHUNKS = ((16, 5), (16, 5), (16, 5), (8, 10), (16, 5), (-1, -1), (16, 5), (16, 3), (-1, -1))
@@ -34,6 +34,11 @@ def masked_error(ours: Tensor, theirs: Tensor, counts: Tensor) -> Tensor:
     ours, theirs = ours[:, :frames], theirs[:, :frames]
     centred = (theirs - (theirs * valid).sum((0, 1)) / valid.sum()) * valid
     return ((ours - theirs) * valid).square().sum() / centred.square().sum()
+
+
+def _without_gradient(module: torch.nn.Module, inputs: Tensor) -> Tensor:
+    with torch.no_grad():
+        return module(inputs)
 
 
 class TaughtTrainer(train.Trainer):
@@ -67,6 +72,7 @@ class TaughtTrainer(train.Trainer):
             decoder_layers=2,
             reverse_layers=1,
             chunk=16,
+            conditioned=(3, 4, 5),
             left_chunks=5,
         )
 
@@ -77,7 +83,7 @@ class TaughtTrainer(train.Trainer):
             scale = 1.0
             if name.startswith("encoder.subsampling"):
                 scale = 0.4
-            elif name.startswith("encoder.") and "convolution" not in name:
+            elif name.startswith("encoder.") and "convolution" not in name and "guesses" not in name:
                 scale = self.arguments.body_scale
             decay = 0.01 if parameter.ndim > 1 else 0.0
             groups.setdefault((scale, decay, name.startswith("ctc.")), []).append(parameter)
@@ -111,24 +117,40 @@ class TaughtTrainer(train.Trainer):
         print(f"stem {number} steps", flush=True)
         self.state.elapsed_s += time.monotonic() - began
 
+    def _encode(self, batch: Batch, chunk: int, left: int) -> tuple[Tensor, list[Tensor], Tensor, Tensor]:
+        """Frames, logits of the guesses between layers, valid counts, valid mask."""
+        encoder = self.model.encoder
+        frozen = self.progress() >= self.arguments.freeze_from
+        x = (
+            encoder.subsampling(batch.features)
+            if not frozen
+            else _without_gradient(encoder.subsampling, batch.features)
+        )
+        for layer in encoder.layers[: self.arguments.freeze_layers]:
+            layer.requires_grad_(not frozen)
+        bias, counts, valid = visibility_bias(batch.lengths, x.shape[1], self.config, chunk, left)
+        output, _, guesses = encoder.guessing(x, bias)
+        return output, guesses, counts, valid
+
     def _step(self, batch: Batch) -> dict[str, float]:
         self.model.train()
         chunk, left = _CHUNKS[self.state.step % len(_CHUNKS)]
         lesson: LessonBatch | None = None
         early = self.progress() < self.arguments.head_until
-        if early or self.state.step % 3 == 0:
+        if early or self.state.step % self.arguments.lesson_every == 0:
             lesson = next(self._hard_lessons)
             batch = lesson.batch
-        output, _, counts, valid = encode(self.model, batch.features, batch.lengths, chunk, left)
+        output, guesses, counts, valid = self._encode(batch, chunk, left)
         # A fresh head's gradients would wreck what the layers know: it first learns to read them as they are.
         ctc = ctc_loss(self.model.ctc(output.detach() if early else output), counts, batch.tokens)
+        inner = sum((ctc_loss(g, counts, batch.tokens) for g in guesses), torch.zeros(())) / max(1, len(guesses))
         attention = torch.zeros(())
         if self.progress() >= self.arguments.attention_from:
             attention = attention_loss(self.model, output, valid, batch.tokens)
         for group in self.optimiser.param_groups:
             group["scale"] = (_HEAD_SCALE if early else 1.0) if group["head"] else group["scale"]
-        loss = 0.7 * ctc + 0.5 * attention
-        losses = {"ctc": ctc.item(), "attention": attention.item()}
+        loss = 0.7 * ctc + 0.5 * attention + (0.0 if early else 0.4) * inner
+        losses = {"ctc": ctc.item(), "inner": inner.item(), "attention": attention.item()}
         if lesson is not None:
             taught = masked_error(self._reading(output), lesson.output, lesson.counts)
             loss = loss + _TAUGHT_WEIGHT * taught
@@ -148,6 +170,11 @@ def main() -> None:
     parser.add_argument(
         "--head-until", type=float, default=0.1, help="share of the budget in which CTC trains its head alone"
     )
+    parser.add_argument("--lesson-every", type=int, default=3, help="every n-th batch comes with the teacher's answers")
+    parser.add_argument(
+        "--freeze-from", type=float, default=1.0, help="share of the budget after which what hears is done"
+    )
+    parser.add_argument("--freeze-layers", type=int, default=2, help="layers that then stay as they are")
     parser.add_argument("--body-scale", type=float, default=0.2, help="learning rate of the taught layers, relative")
     train.run(TaughtTrainer, parser.parse_args())
 

@@ -18,6 +18,7 @@ class ModelConfig:
     front_channels: tuple[int, ...] = (32, 64, 96)  # one stride-2 convolution per factor of two
     front_hidden: int = 0  # a hidden layer behind them; 0: none
     encoder: str = "conformer"  # or "transformer": Moonshine's layers, see recipes.u2pp.transformer
+    conditioned: tuple[int, ...] = ()  # transformer layers (from 1) after which a CTC guess is fed back
     dim: int = 192
     heads: int = 4
     feed_forward: int = 768

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from recipes.u2pp.attention import mask_to_bias
-from recipes.u2pp.config import BLANK_ID, SOS_EOS_ID
+from recipes.u2pp.config import BLANK_ID, SOS_EOS_ID, ModelConfig
 from recipes.u2pp.model import Model
 from recipes.u2pp.subsampling import valid_length
 
@@ -22,13 +22,21 @@ def chunk_visibility(frames: int, chunk: int, left_chunks: int) -> Tensor:
     return visible & (distance <= left_chunks) if left_chunks >= 0 else visible
 
 
-def encode(model: Model, features: Tensor, lengths: Tensor, chunk: int, left_chunks: int, tap: int = 0):
-    """Run the encoder under a chunk mask: frames, tapped frames, valid counts, valid mask (batch, frames)."""
-    counts = valid_length(lengths, model.config)
-    frames = (features.shape[1] - model.config.context) // model.config.subsampling + 1
+def visibility_bias(
+    lengths: Tensor, frames: int, config: ModelConfig, chunk: int, left_chunks: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Attention bias (batch, 1, frames, frames) of a chunk mask, valid counts, valid mask (batch, frames)."""
+    counts = valid_length(lengths, config)
     valid = torch.arange(frames)[None] < counts[:, None]
     visible = chunk_visibility(frames, chunk, left_chunks)[None] & valid[:, None]
-    output, tapped = model.encoder(features, mask_to_bias(visible)[:, None], tap)
+    return mask_to_bias(visible)[:, None], counts, valid
+
+
+def encode(model: Model, features: Tensor, lengths: Tensor, chunk: int, left_chunks: int, tap: int = 0):
+    """Run the encoder under a chunk mask: frames, tapped frames, valid counts, valid mask (batch, frames)."""
+    frames = (features.shape[1] - model.config.context) // model.config.subsampling + 1
+    bias, counts, valid = visibility_bias(lengths, frames, model.config, chunk, left_chunks)
+    output, tapped = model.encoder(features, bias, tap)
     return output, tapped, counts, valid
 
 

@@ -65,6 +65,26 @@ class TransformerLayer(nn.Module):
         return self.convolution(normed).transpose(1, 2), normed[:, :, 1 - self.kernel :]
 
 
+class Guess(nn.Module):
+    """Self-conditioning (Nozaki and Komatsu 2021): a CTC guess between layers, fed back into the frames.
+
+    CTC chooses every unit by itself; with this the layers above know what those below would have written.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(config.dim)
+        self.ctc = nn.Linear(config.dim, config.vocabulary_size)
+        self.feed_back = nn.Linear(config.vocabulary_size, config.dim)
+        nn.init.zeros_(self.feed_back.weight)
+        nn.init.zeros_(self.feed_back.bias)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, time, dim) -> the same with the guess added, and its logits (batch, time, vocabulary)."""
+        logits = self.ctc(self.norm(x))
+        return x + self.feed_back(logits.softmax(-1)), logits
+
+
 class TransformerEncoder(nn.Module):
     """Same interface as recipes.u2pp.encoder.Encoder."""
 
@@ -73,6 +93,7 @@ class TransformerEncoder(nn.Module):
         self.config = config
         self.subsampling = Subsampling(config)
         self.layers = nn.ModuleList(TransformerLayer(config, dropout) for _ in range(config.layers))
+        self.guesses = nn.ModuleDict({str(number): Guess(config) for number in config.conditioned})
         self.norm = nn.LayerNorm(config.dim)
         pairs = round(config.head_dim // 2 * ROTARY_SHARE)
         self.register_buffer("frequencies", POSITION_SCALE * 10000.0 ** (-torch.arange(pairs) / pairs))
@@ -87,12 +108,20 @@ class TransformerEncoder(nn.Module):
 
     def whole(self, x: Tensor, bias: Tensor, tap: int = 0) -> tuple[Tensor, Tensor]:
         """As forward, on frames that are subsampled already: (batch, t, dim)."""
+        output, tapped, _ = self.guessing(x, bias, tap)
+        return output, tapped
+
+    def guessing(self, x: Tensor, bias: Tensor, tap: int = 0) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """As whole, and the logits of all guesses in between."""
         cosine, sine = self._angles(x.shape[1], x.device)
-        tapped = x
+        tapped, guesses = x, []
         for number, layer in enumerate(self.layers, 1):
             x, _, _ = layer(x, cosine, sine, bias, None, None)
+            if str(number) in self.guesses:
+                x, logits = self.guesses[str(number)](x)
+                guesses.append(logits)
             tapped = x if number == tap else tapped
-        return self.norm(x), tapped
+        return self.norm(x), tapped, guesses
 
     def step(
         self, x: Tensor, positions: Tensor, bias: Tensor, att_caches: list[Tensor], cnn_caches: list[Tensor]
@@ -103,8 +132,12 @@ class TransformerEncoder(nn.Module):
         """
         cosine, sine = self._angles(att_caches[0].shape[2] + x.shape[1], x.device)
         pairs, cnn_next = [], []
-        for layer, att_cache, cnn_cache in zip(self.layers, att_caches, cnn_caches, strict=True):
+        for number, (layer, att_cache, cnn_cache) in enumerate(
+            zip(self.layers, att_caches, cnn_caches, strict=True), 1
+        ):
             x, pair, cnn = layer(x, cosine, sine, bias, att_cache, cnn_cache)
+            if str(number) in self.guesses:
+                x, _ = self.guesses[str(number)](x)
             pairs.append(pair)
             cnn_next.append(cnn)
         return self.norm(x), pairs, cnn_next
