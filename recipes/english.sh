@@ -1,6 +1,6 @@
 #!/bin/sh
 # From nothing to models/english-u2pp: recipes/english.sh WORK SHARED, from the repository's root, in recipes' environment.
-# Speak, ask the teacher, train, export and measure. Every step may be stopped and started again. MINUTES (92) is the
+# Speak, ask the teacher, train, export and measure. Every step may be stopped and started again. MINUTES (116) is the
 # training budget, KOKORO_SENTENCES (400) how much Kokoro may speak: it is slow.
 set -eu
 work=$1 shared=$2
@@ -34,9 +34,10 @@ done
 [ -f "$work/bpe.model" ] || python -m recipes.u2pp.tokens $texts --output "$work/bpe.model"
 unset OMP_NUM_THREADS
 python -m recipes.moonshine.train --data "$work/data" --lessons "$work/taught" --teacher "$teacher" \
-    --tokens "$work/bpe.model" --output "$work/run" --minutes "${MINUTES:-92}" --rate 1.2e-3 --body-scale 0.2 \
-    --stem-minutes 3.5 --head-until 0.1 --attention-from 0.14 --clean-steps 0 \
-    --shares hibari=0.4,kokoro=0.27,mix=0.27,espeak=0.02,flite=0.04
+    --tokens "$work/bpe.model" --output "$work/run" --minutes "${MINUTES:-116}" --rate 1.2e-3 --body-scale 0.8 \
+    --stem-minutes 3.5 --head-until 0.08 --attention-from 0.11 --freeze-from 0.3 --lesson-every 4 \
+    --batch-seconds 45 --clean-steps 0 \
+    --shares hibari=0.5,kokoro=0.22,mix=0.22,espeak=0.03,flite=0.03
 
 recipes/export_english.sh "$work/run/checkpoint.pt" "$work/bpe.model" "$work/float" models/english-u2pp
 python -m recipes.u2pp.plot "$work/run/log.csv" models/english-u2pp/training.png
