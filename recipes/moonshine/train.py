@@ -47,7 +47,7 @@ class TaughtTrainer(train.Trainer):
     def __init__(self, arguments: Namespace) -> None:
         self.lessons = read_lessons(arguments.lessons)
         super().__init__(arguments)
-        random = np.random.default_rng([arguments.seed, self.state.step, 5])
+        random = np.random.default_rng([arguments.seed, self.state.step, 5, arguments.rank])
         frames = int(100 * arguments.batch_seconds * 0.8)
         self._reading = torch.nn.Linear(self.config.dim, self.config.dim)
         with torch.no_grad():

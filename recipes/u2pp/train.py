@@ -46,6 +46,10 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--shares", default="hibari=0.6,kokoro=0.22,mix=0.13,espeak=0.02,flite=0.03")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--world", type=int, default=1, help="processes that share their gradients; one thread each is best"
+    )
+    parser.add_argument("--rank", type=int, default=0, help="which of them this is; 0 saves and measures")
     return parser
 
 
@@ -133,28 +137,52 @@ class Trainer:
         return self.arguments.rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
 
     def run(self) -> None:
-        """Train until the budget is used; checkpoint and measure on the way."""
-        next_save, next_measure = self.state.elapsed_s + 120, self.state.elapsed_s + 240
+        """Train until the budget is used; the first process checkpoints and measures on the way."""
+        self._next_save, self._next_measure = self.state.elapsed_s + 120, self.state.elapsed_s + 240
         for batch in self._endless_batches():
             began = time.monotonic()
             losses = self._step(batch)
             self.state.elapsed_s += time.monotonic() - began
-            if self.state.step % 20 == 0:
-                self._log(losses)
-            if self.state.elapsed_s > next_save:
-                next_save += 120
-                self.save()
-            if self.state.elapsed_s > next_measure:
-                next_measure += 360
-                self._measure()
+            self._agree()
+            if not self.arguments.rank:
+                self._report(losses)
             if self.progress() >= 1.0:
                 break
-        self.save()
-        self._measure()
+        if not self.arguments.rank:
+            self.save()
+            self._measure()
+
+    def _report(self, losses: dict[str, float]) -> None:
+        if self.state.step % 20 == 0:
+            self._log(losses)
+        if self.state.elapsed_s > self._next_save:
+            self._next_save += 120
+            self.save()
+        if self.state.elapsed_s > self._next_measure:
+            self._next_measure += 360
+            self._measure()
+
+    def _agree(self) -> None:
+        """All processes follow the clock of the first."""
+        if self.arguments.world > 1:
+            clock = torch.tensor([self.state.elapsed_s], dtype=torch.float64)
+            torch.distributed.broadcast(clock, 0)
+            self.state.elapsed_s = clock.item()
+
+    def _share_gradients(self) -> None:
+        """Replace every gradient by its mean over the processes."""
+        if self.arguments.world == 1:
+            return
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        torch.distributed.all_reduce(flat)
+        flat /= self.arguments.world
+        parts = flat.split([gradient.numel() for gradient in gradients])
+        torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])
 
     def _endless_batches(self):
         """Batches; the time to make them counts as elapsed."""
-        random = np.random.default_rng([self.arguments.seed, self.state.step])
+        random = np.random.default_rng([self.arguments.seed, self.state.step, self.arguments.rank])
         while True:
             began = time.monotonic()
             self.corpus.refresh()
@@ -188,6 +216,7 @@ class Trainer:
     def _descend(self, loss: torch.Tensor, batch: Batch) -> None:
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        self._share_gradients()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 2.0, foreach=True)
         for group in self.optimiser.param_groups:
             group["lr"] = self._rate() * group.get("scale", 1.0)
@@ -195,7 +224,7 @@ class Trainer:
             self.optimiser.step()
         self._update_average()
         self.state.step += 1
-        self.state.audio_s += float(batch.lengths.sum()) / 100
+        self.state.audio_s += self.arguments.world * float(batch.lengths.sum()) / 100
 
     def _update_average(self) -> None:
         decay = min(0.998, (1 + self.state.step) / (20 + self.state.step))
@@ -257,9 +286,15 @@ class Trainer:
 
 def run(kind: type[Trainer], arguments: argparse.Namespace) -> None:
     """Train with one kind of trainer."""
-    torch.manual_seed(arguments.seed)
+    torch.manual_seed(arguments.seed + arguments.rank)
     torch.set_num_threads(arguments.threads)
     torch.set_flush_denormal(True)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    if arguments.world > 1:
+        meeting = f"file://{(arguments.output / 'rendezvous').resolve()}"
+        torch.distributed.init_process_group(
+            "gloo", init_method=meeting, rank=arguments.rank, world_size=arguments.world
+        )
     trainer = kind(arguments)
     trainer.prepare()
     trainer.run()
