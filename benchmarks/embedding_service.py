@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import psutil
+from threadpoolctl import threadpool_limits
 
 from benchmarks.audio import recordings
 from client import AsyncSpeakerClient, VoiceConfig
@@ -114,6 +115,7 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, default=8)
     arguments = parser.parse_args()
     threads = usable_cores()
+    threadpool_limits(1, user_api="blas")  # as the server does
     folder = ensure(arguments.models, print)
     engine = open_speaker(inspect_speaker(folder), OrtOptions(intra_threads=1), max_batch=1)
     audio = recordings(arguments.seconds)
