@@ -4,6 +4,7 @@
 
 32 streams send as fast as flow control lets them, over real gRPC, from another process. Rounds are interleaved with
 the bare loop at several batch sizes, because the machine's speed drifts. The ratio is against the best bare loop.
+On a machine that does other work too, only the ratio of CPU times means something.
 """
 
 from __future__ import annotations
@@ -38,24 +39,35 @@ def main() -> None:
     graph = session(Path(spec.encoder), threads)
     audio = recordings(20.0)
     bare: dict[int, list[float]] = {size: [] for size in (1, 8, arguments.batch)}
+    bare_cpu: dict[int, list[float]] = {size: [] for size in bare}
     served: list[float] = []
+    served_cpu: list[tuple[float, float]] = []
     config = ("--threads", str(threads), "--max-streams", str(max(256, arguments.streams)))
     with server(arguments.models, *config) as running:
         for _ in range(arguments.rounds):
             for size, rates in bare.items():
-                rates.append(chunks_per_second(graph, size))
+                rate, seconds = chunks_per_second(graph, size)
+                rates.append(rate)
+                bare_cpu[size].append(seconds)
             options = LoadOptions(
                 running.address, arguments.streams, arguments.seconds, packet_ms=640, pace=0, method=arguments.method
             )
+            cpu = running.cpu_s()
             report = run_in_child(options, audio)
             assert set(report.ends) == {"OK"}, report.ends
             served.append(report.throughput / chunk_s)
+            chunks = report.audio_s / chunk_s
+            served_cpu.append(((running.cpu_s() - cpu) / chunks, report.cpu_s / chunks))
     print(f"model {folder.name}, chunk {chunk_s * 1000:.0f} ms, {threads} threads, {arguments.method}")
     for size, rates in bare.items():
         print(f"bare, batch {size:2d}: {_spread(rates)} chunks/s = {statistics.median(rates) * chunk_s:.1f} streams")
     print(f"server:         {_spread(served)} chunks/s = {statistics.median(served) * chunk_s:.1f} streams")
     best = max(statistics.median(rates) for rates in bare.values())
     print(f"server / best bare loop: {statistics.median(served) / best:.2f}")
+    least = min(statistics.median(row) for row in bare_cpu.values())
+    server_s, client_s = (statistics.median(column) for column in zip(*served_cpu, strict=True))
+    print(f"CPU per chunk: bare {least * 1e3:.2f} ms, server {server_s * 1e3:.2f} ms, client {client_s * 1e3:.2f} ms")
+    print(f"bare / server and client, by CPU: {least / (server_s + client_s):.2f}")
 
 
 def _spread(rates: list[float]) -> str:
