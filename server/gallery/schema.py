@@ -58,10 +58,13 @@ def open_file(path: Path | str) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, path: str) -> None:
-    if not _is_made(connection, path):
-        with transaction(connection):  # two processes may meet on a new file: the second one finds it made
+    if _number(connection, "PRAGMA user_version") != VERSION:
+        # Only the lock makes the answers belong together: two processes may meet on a new file.
+        with transaction(connection):
             if not _is_made(connection, path):
                 _make(connection)
+    elif not _is_made(connection, path):
+        raise GalleryFailed(f"{path}: a gallery without tables")
     # Readers never wait for a writer. FULL: what was answered is on the disk, also when the power goes.
     _use_wal(connection)
     connection.execute("PRAGMA synchronous = FULL")
@@ -71,7 +74,7 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
 def _is_made(connection: sqlite3.Connection, path: str) -> bool:
     """Whether the tables are there; False for an empty file. Raises GalleryFailed for a file that is not ours."""
     application, version, tables = (
-        int(connection.execute(query).fetchone()[0])
+        _number(connection, query)
         for query in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_schema")
     )
     if tables and application != APPLICATION_ID:
@@ -79,6 +82,10 @@ def _is_made(connection: sqlite3.Connection, path: str) -> bool:
     if version > VERSION:
         raise GalleryFailed(f"{path}: a gallery of version {version}; this server knows up to {VERSION}")
     return tables > 0
+
+
+def _number(connection: sqlite3.Connection, query: str) -> int:
+    return int(connection.execute(query).fetchone()[0])
 
 
 def _make(connection: sqlite3.Connection) -> None:

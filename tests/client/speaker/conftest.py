@@ -1,3 +1,4 @@
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from tests.server.speaker.support import WESPEAKER, folder_of, voice
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real server with a tiny speaker model and a gallery in memory, for all tests here."""
     models = folder_of(tmp_path_factory.mktemp("server"), WESPEAKER)
+    handler = signal.getsignal(signal.SIGTERM)
     with EmbeddedServer(models, arguments=["--gallery", ":memory:", "--threads", "1"]) as server:
+        signal.signal(signal.SIGTERM, handler)  # this server lives through other tests, which look at the handler
         yield server.address
 
 
