@@ -88,6 +88,7 @@ def test_json_tells_everything(run: Run, files: list[Path], recognizer: FakeReco
         "id": "one",
         "path": str(files[0]),
         "text": "HELLO WORLD",
+        "hotwords": None,
         "audio_ms": 1000,
         "results": [
             {
