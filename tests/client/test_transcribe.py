@@ -100,6 +100,8 @@ def test_json_tells_everything(run: Run, files: list[Path], recognizer: FakeReco
                     {
                         "text": "HELLO WORLD",
                         "score": -1.5,
+                        "hotword_score": 0.0,
+                        "lm_score": 0.0,
                         "confidence": 0.9,
                         "words": [
                             {"text": "HELLO", "start_ms": 0, "end_ms": 80, "confidence": 0.75},
