@@ -18,7 +18,7 @@ from speech.biasing.spelling import Speller
 from speech.search import CtcSearch, SearchOptions
 from speech.tokens import TokenTable
 
-UNITS = "english-u2pp/streaming/units.txt"
+UNITS = "english-u2pp/units.txt"
 STREAMS = 100
 FRAMES = 160
 

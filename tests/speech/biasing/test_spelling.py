@@ -56,7 +56,7 @@ def test_byte_level_pieces_are_written_in_their_alphabet():
 
 
 def test_every_dev_word_is_written_back_by_the_embedded_table():
-    with (ROOT / "models" / "english-u2pp" / "streaming" / "units.txt").open(encoding="utf-8") as lines:
+    with (ROOT / "models" / "english-u2pp" / "units.txt").open(encoding="utf-8") as lines:
         table = TokenTable.from_lines(lines)
     speller = Speller(table)
     for phrase in ("harbour master", "THE BIRCH CANOE SLID ON", "don't", "Quartz vex"):
