@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import grpc
 
@@ -22,12 +22,29 @@ from client.errors import CallFailed
 
 
 class _Settings:
-    """What calls have in common."""
+    """The channel of either API, and what calls have in common."""
 
-    def __init__(self, metadata: Metadata, timeout_s: float | None, retry: Retry | None) -> None:
+    _api: ClassVar[Any]
+    """grpc or grpc.aio: both make channels by functions of the same names."""
+
+    def __init__(
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        tls: Tls | None = None,
+        metadata: Metadata = (),
+        timeout_s: float | None = None,
+        retry: Retry | None = None,
+        keepalive: Keepalive | None = None,
+    ) -> None:
         self._metadata = tuple(metadata)
         self._timeout_s = timeout_s
         self._retry = retry or Retry()
+        options = channel_options(tls, keepalive)
+        if tls:
+            self._channel = self._api.secure_channel(address, tls.credentials(), options)
+        else:
+            self._channel = self._api.insecure_channel(address, options)
 
     def _deadline(self, timeout_s: float | None) -> Deadline:
         return Deadline(self._timeout_s if timeout_s is None else timeout_s)
@@ -44,22 +61,7 @@ class AsyncConnection(_Settings):
     Failed calls raise CallFailed. Make it where an event loop runs.
     """
 
-    def __init__(
-        self,
-        address: str = DEFAULT_ADDRESS,
-        *,
-        tls: Tls | None = None,
-        metadata: Metadata = (),
-        timeout_s: float | None = None,
-        retry: Retry | None = None,
-        keepalive: Keepalive | None = None,
-    ) -> None:
-        super().__init__(metadata, timeout_s, retry)
-        options = channel_options(tls, keepalive)
-        if tls:
-            self._channel = grpc.aio.secure_channel(address, tls.credentials(), options)
-        else:
-            self._channel = grpc.aio.insecure_channel(address, options)
+    _api: ClassVar[Any] = grpc.aio
 
     async def __aenter__(self) -> Self:
         return self
@@ -93,22 +95,7 @@ class Connection(_Settings):
     Arguments, retries and errors are those of AsyncConnection.
     """
 
-    def __init__(
-        self,
-        address: str = DEFAULT_ADDRESS,
-        *,
-        tls: Tls | None = None,
-        metadata: Metadata = (),
-        timeout_s: float | None = None,
-        retry: Retry | None = None,
-        keepalive: Keepalive | None = None,
-    ) -> None:
-        super().__init__(metadata, timeout_s, retry)
-        options = channel_options(tls, keepalive)
-        if tls:
-            self._channel = grpc.secure_channel(address, tls.credentials(), options)
-        else:
-            self._channel = grpc.insecure_channel(address, options)
+    _api: ClassVar[Any] = grpc
 
     def __enter__(self) -> Self:
         return self

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from engines.encoder import IntArray
 from engines.errors import EngineFailed
-from speech.errors import BadAudio, BadOption
+from speech.errors import BadOption
 from speech.search import SearchOptions
 from speech.search.transducer import TransducerOptions
 
@@ -27,14 +27,6 @@ def transducer_options(options: SearchOptions | TransducerOptions) -> Transducer
     if not isinstance(options, TransducerOptions):
         raise BadOption(f"search method {options.method} needs a CTC model; this model is a transducer")
     return options
-
-
-def require_fits(num_samples: int, limit: int | None, rate: int) -> None:
-    """Raise BadAudio for a recording of more samples than `limit`."""
-    if limit is not None and num_samples > limit:
-        raise BadAudio(
-            f"{num_samples / rate:.1f} s of audio in one piece; this model allows {limit / rate:.1f} s of audio"
-        )
 
 
 def require_known_tokens(ids: IntArray, num_out: IntArray, num_tokens: int) -> None:

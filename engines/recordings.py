@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -52,32 +53,19 @@ class OfflineEngine(Protocol):
     def warm_up(self, batch_sizes: Sequence[int]) -> None: ...
 
 
-class OfflineCtc:
-    """Recognises recordings in batches. Owned by the server's app; all methods on one thread of its own."""
+class BatchedRecordings(ABC):
+    """What both kinds of offline engine share: geometry, limits and the cut into batches."""
 
     def __init__(
-        self,
-        encoder: OfflineEncoder,
-        fbank: FbankConfig,
-        *,
-        subsampling: int,
-        context: int,
-        num_tokens: int,
-        blank_id: int,
-        position_limit_frames: int | None = None,
-        rescorer: Rescorer | None = None,
+        self, fbank: FbankConfig, subsampling: int, context: int, batch_limit: int, position_limit_frames: int | None
     ) -> None:
-        """Take over `encoder`; `rescorer` may be shared. `context` feature frames give the first encoder frame."""
+        """`context` feature frames give the first encoder frame."""
         self.fbank = fbank
         self.subsampling = subsampling
         self.position_limit_frames = position_limit_frames
-        self.batch_limit = encoder.batch_limit
+        self.batch_limit = batch_limit
         self._context = context
-        self._encoder = encoder
-        self._num_tokens = num_tokens
         self._features = Fbank(fbank)
-        self._rescorer = rescorer
-        self._search = CtcSearch(encoder.batch_limit, blank_id, MAX_BEAM)
 
     @property
     def frame_ms(self) -> float:
@@ -103,11 +91,11 @@ class OfflineCtc:
     def run(self, items: Sequence[OfflineItem]) -> list[OfflineOutput]:
         """Recognise the recordings; more than `batch_limit` run in several batches.
 
-        Raises BadAudio as `require_fits`, BadOption for weights that the model cannot use, EngineFailed.
+        Raises BadAudio as `require_fits`, BadOption for options that the search cannot use, EngineFailed.
         """
         for item in items:
             self.require_fits(len(item.samples))
-            check_search(item.options)
+            self._check(item.options)
         outputs: list[OfflineOutput] = []
         for start in range(0, len(items), self.batch_limit):
             outputs += self._run_batch(items[start : start + self.batch_limit])
@@ -115,16 +103,60 @@ class OfflineCtc:
 
     def warm_up(self, batch_sizes: Sequence[int]) -> None:
         """Run each batch size once on a second of silence."""
-        item = OfflineItem(np.zeros(self.fbank.sample_rate, np.float32), SearchOptions())
+        item = OfflineItem(np.zeros(self.fbank.sample_rate, np.float32), self._default_options())
         for size in sorted({min(size, self.batch_limit) for size in batch_sizes}):
             self.run([item] * size)
 
+    def _features_of(self, items: Sequence[OfflineItem]) -> dict[int, FloatArray]:
+        """The features of recordings that are long enough for an encoder frame, by their place in the batch."""
+        made = ((slot, self._features.whole(item.samples)) for slot, item in enumerate(items))
+        return {slot: frames for slot, frames in made if len(frames) >= self._context}
+
+    @abstractmethod
+    def _check(self, options: SearchOptions | TransducerOptions) -> object:
+        """Raise BadOption for options of another search."""
+
+    @abstractmethod
+    def _default_options(self) -> SearchOptions | TransducerOptions: ...
+
+    @abstractmethod
+    def _run_batch(self, items: Sequence[OfflineItem]) -> list[OfflineOutput]: ...
+
+
+class OfflineCtc(BatchedRecordings):
+    """Recognises recordings in batches. Owned by the server's app; all methods on one thread of its own."""
+
+    def __init__(
+        self,
+        encoder: OfflineEncoder,
+        fbank: FbankConfig,
+        *,
+        subsampling: int,
+        context: int,
+        num_tokens: int,
+        blank_id: int,
+        position_limit_frames: int | None = None,
+        rescorer: Rescorer | None = None,
+    ) -> None:
+        """Take over `encoder`; `rescorer` may be shared. `context` feature frames give the first encoder frame."""
+        super().__init__(fbank, subsampling, context, encoder.batch_limit, position_limit_frames)
+        self._encoder = encoder
+        self._num_tokens = num_tokens
+        self._rescorer = rescorer
+        self._search = CtcSearch(encoder.batch_limit, blank_id, MAX_BEAM)
+
+    def _check(self, options: SearchOptions | TransducerOptions) -> SearchOptions:
+        return check_search(options)
+
+    def _default_options(self) -> SearchOptions:
+        return SearchOptions()
+
     def _run_batch(self, items: Sequence[OfflineItem]) -> list[OfflineOutput]:
-        features = [self._features.whole(item.samples) for item in items]
-        long_enough = [slot for slot, frames in enumerate(features) if len(frames) >= self._context]
-        encoded = self._encoder.run([features[slot] for slot in long_enough]) if long_enough else []
+        features = self._features_of(items)
+        long_enough = list(features)
+        encoded = self._encoder.run(list(features.values())) if features else []
         for slot, item in enumerate(items):
-            self._search.open(slot, check_search(item.options), item.bias)
+            self._search.open(slot, self._check(item.options), item.bias)
         try:
             self._decode(long_enough, encoded)
             lists = [nbest.closed() for nbest in self._search.nbest(range(len(items)))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -60,7 +61,59 @@ class StreamingEngine(Protocol):
     def warm_up(self, batch_sizes: Sequence[int]) -> None: ...
 
 
-class StreamingCtc:
+class BatchedSteps(ABC):
+    """What both kinds of streaming engine share: geometry, the cut into batches, warming up, features."""
+
+    def __init__(self, framing: Framing, num_slots: int, batch_limit: int, position_limit_frames: int | None) -> None:
+        """`position_limit_frames` is for the streams' owner, who restarts encoders at pauses."""
+        self.framing = framing
+        self.position_limit_frames = position_limit_frames
+        self.num_slots = num_slots
+        self.batch_limit = batch_limit
+        self._fbank = Fbank(framing.fbank)
+
+    @property
+    def frame_ms(self) -> float:
+        """Milliseconds from one encoder frame to the next."""
+        return self.framing.subsampling * self.framing.fbank.frame_shift_ms
+
+    def run(self, items: Sequence[StepItem]) -> list[StepOutput]:
+        """Advance each item's stream by its window; slots must differ.
+
+        More items than the graph's `batch_limit` run in several batches. Raises EngineFailed, BadOption for options
+        that the search cannot use, IndexError for a slot that does not exist.
+        """
+        outputs: list[StepOutput] = []
+        for start in range(0, len(items), self.batch_limit):
+            outputs += self._run_batch(items[start : start + self.batch_limit])
+        return outputs
+
+    def warm_up(self, batch_sizes: Sequence[int]) -> None:
+        """Run each batch size once on silence: compiles the search, lets the runtime allocate. Before any stream."""
+        window = Window(np.zeros(self.framing.window_samples, np.float32), self.framing.window_frames, 0, is_last=False)
+        for size in sorted({min(size, self.num_slots) for size in batch_sizes}):
+            self.run([self._warm_up_item(slot, window) for slot in range(size)])
+            for slot in range(size):
+                self.close_slot(slot)
+
+    def _features(self, items: Sequence[StepItem], num_frames: IntArray) -> FloatArray:
+        features = self._fbank(np.stack([item.window.samples for item in items]))
+        for row, count in zip(features, num_frames, strict=True):
+            row[count:] = self.framing.fbank.pad_value
+        return features
+
+    @abstractmethod
+    def close_slot(self, slot: int) -> None:
+        """Give back what a slot's stream holds beyond its row. Optional: the next stream's first item does so too."""
+
+    @abstractmethod
+    def _warm_up_item(self, slot: int, window: Window) -> StepItem: ...
+
+    @abstractmethod
+    def _run_batch(self, items: Sequence[StepItem]) -> list[StepOutput]: ...
+
+
+class StreamingCtc(BatchedSteps):
     """The step of all streams of a model. Owned by the server's app; all methods on the engine's one thread.
 
     A stream's results do not depend on its neighbours in the batch, beyond float rounding.
@@ -74,45 +127,20 @@ class StreamingCtc:
         blank_id: int,
         position_limit_frames: int | None = None,
     ) -> None:
-        """Take over `encoder`. `position_limit_frames` is for the streams' owner, who restarts encoders at pauses."""
-        self.framing = framing
-        self.position_limit_frames = position_limit_frames
-        self.num_slots = encoder.num_slots
-        self.batch_limit = encoder.batch_limit
+        """Take over `encoder`."""
+        super().__init__(framing, encoder.num_slots, encoder.batch_limit, position_limit_frames)
         self._encoder = encoder
         self._num_tokens = num_tokens
-        self._fbank = Fbank(framing.fbank)
         self._search = CtcSearch(encoder.num_slots, blank_id, MAX_BEAM)
 
-    @property
-    def frame_ms(self) -> float:
-        """Milliseconds from one encoder frame to the next."""
-        return self.framing.subsampling * self.framing.fbank.frame_shift_ms
-
-    def run(self, items: Sequence[StepItem]) -> list[StepOutput]:
-        """Advance each item's stream by its window; slots must differ.
-
-        More items than the graph's `batch_limit` run in several batches. Raises EngineFailed, BadOption for too wide a
-        beam, IndexError for a slot that does not exist.
-        """
-        outputs: list[StepOutput] = []
-        for start in range(0, len(items), self.batch_limit):
-            outputs += self._run_batch(items[start : start + self.batch_limit])
-        return outputs
-
     def close_slot(self, slot: int) -> None:
-        """Give back what a slot's stream holds beyond its row. Optional: the next stream's first item does so too."""
+        """See `BatchedSteps.close_slot`."""
         require_slots([slot], self.num_slots)
         self._encoder.close_slot(slot)
         self._search.close(slot)
 
-    def warm_up(self, batch_sizes: Sequence[int]) -> None:
-        """Run each batch size once on silence: compiles the search, lets the runtime allocate. Before any stream."""
-        window = Window(np.zeros(self.framing.window_samples, np.float32), self.framing.window_frames, 0, is_last=False)
-        for size in sorted({min(size, self.num_slots) for size in batch_sizes}):
-            self.run([StepItem(slot, window, True, True, SearchOptions(), True) for slot in range(size)])
-            for slot in range(size):
-                self.close_slot(slot)
+    def _warm_up_item(self, slot: int, window: Window) -> StepItem:
+        return StepItem(slot, window, True, True, SearchOptions(), True)
 
     def _run_batch(self, items: Sequence[StepItem]) -> list[StepOutput]:
         slots = [item.slot for item in items]
@@ -136,12 +164,6 @@ class StreamingCtc:
             StepOutput(nbest, int(encoded.num_out[row]), _encoder_rows(encoded, row) if item.keep_encoder_out else None)
             for row, (item, nbest) in enumerate(zip(items, lists, strict=True))
         ]
-
-    def _features(self, items: Sequence[StepItem], num_frames: IntArray) -> FloatArray:
-        features = self._fbank(np.stack([item.window.samples for item in items]))
-        for row, count in zip(features, num_frames, strict=True):
-            row[count:] = self.framing.fbank.pad_value
-        return features
 
 
 def _encoder_rows(encoded: EncoderOutput, row: int) -> FloatArray | None:

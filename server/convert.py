@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal, Protocol
@@ -13,6 +12,7 @@ from protos import recognizer_pb2 as pb
 from server.convert_biasing import hotwords_request, lm_weights
 from server.errors import BadRequest
 from server.options import MAX_CHANNELS, AudioFormat, DecodingOptions, RecognitionOptions
+from server.ranges import finite_in_range, in_range
 from speech.audio import Encoding
 from speech.endpoint import EndpointConfig, EndpointRule
 from speech.recognition import ResultOptions
@@ -89,7 +89,7 @@ def recognition_options(
         decoding=decoding,
         endpoint=_endpoint(config.endpointing_config, model.endpoint_rules),
         results=ResultOptions(
-            max_alternatives=_in_range("max_alternatives", config.max_alternatives, 0, MAX_BEAM) or 1,
+            max_alternatives=in_range("max_alternatives", config.max_alternatives, 0, MAX_BEAM) or 1,
             interim_results=interim_results,
             word_times=config.enable_word_time_offsets,
             token_times=config.enable_token_time_offsets,
@@ -108,7 +108,7 @@ def audio_format(config: pb.RecognitionConfig) -> AudioFormat:
     if not (rate == 0 and encoding.is_container) and not RATES[0] <= rate <= RATES[1]:
         or_zero = ", or 0 for the file's own" if encoding.is_container else f" for {encoding.name}, which has no header"
         raise BadRequest(f"sample_rate_hertz is {rate}; allowed: {RATES[0]} to {RATES[1]}{or_zero}")
-    channels = _in_range("audio_channel_count", config.audio_channel_count, 0, MAX_CHANNELS)
+    channels = in_range("audio_channel_count", config.audio_channel_count, 0, MAX_CHANNELS)
     return AudioFormat(encoding, rate, channels or (0 if encoding.is_container else 1))
 
 
@@ -119,14 +119,14 @@ def _decoding(config: pb.DecodingConfig, model: ModelFacts) -> DecodingOptions:
     if method in TRANSDUCER_METHODS:
         return DecodingOptions(_transducer_search(config, method), rescoring=False)
     _refuse_fields(config, TRANSDUCER_FIELDS.keys() - {"beam_size", "blank_penalty"}, method)
-    beam_size = _in_range("decoding.beam_size", config.beam_size, 0, MAX_BEAM) or 10
-    top_k = _in_range("decoding.top_k", config.top_k, 0, model.top_k) or model.top_k
+    beam_size = in_range("decoding.beam_size", config.beam_size, 0, MAX_BEAM) or 10
+    top_k = in_range("decoding.top_k", config.top_k, 0, model.top_k) or model.top_k
     search = SearchOptions(
         method="ctc_greedy" if method == "ctc_greedy" else "ctc_prefix_beam",
         beam_size=beam_size,
         top_k=top_k,
-        cutoff_prob=_number("decoding.cutoff_probability", config.cutoff_probability, 0.0, 1.0) or 1.0,
-        blank_penalty=_number("decoding.blank_penalty", config.blank_penalty, -100.0, 100.0),
+        cutoff_prob=finite_in_range("decoding.cutoff_probability", config.cutoff_probability, 0.0, 1.0) or 1.0,
+        blank_penalty=finite_in_range("decoding.blank_penalty", config.blank_penalty, -100.0, 100.0),
     )
     return DecodingOptions(
         search,
@@ -159,7 +159,7 @@ def _transducer_search(config: pb.DecodingConfig, method: str) -> TransducerOpti
     asked = {TRANSDUCER_FIELDS[name]: getattr(config, name) for name in TRANSDUCER_FIELDS if getattr(config, name)}
     for name, value in asked.items():
         least, most = LIMITS[name]
-        _number(f"decoding.{_FIELDS_OF[name]}", value, least, most)
+        finite_in_range(f"decoding.{_FIELDS_OF[name]}", value, least, most)
     return msgspec.convert({"method": method, **asked}, TransducerOptions)
 
 
@@ -189,7 +189,7 @@ def _weight(config: pb.DecodingConfig, name: Literal["ctc_weight", "reverse_weig
     if method != "attention_rescoring":
         raise BadRequest(f"decoding.{name} has a meaning only with ATTENTION_RESCORING; the method is {method.upper()}")
     value: float = getattr(config, name)
-    return _number(f"decoding.{name}", value, 0.0, 1.0 if name == "reverse_weight" else 100.0)
+    return finite_in_range(f"decoding.{name}", value, 0.0, 1.0 if name == "reverse_weight" else 100.0)
 
 
 def _endpoint(config: pb.EndpointingConfig, default: EndpointConfig) -> EndpointConfig:
@@ -203,8 +203,8 @@ def _endpoint(config: pb.EndpointingConfig, default: EndpointConfig) -> Endpoint
 
 def _rule(name: str, rule: pb.EndpointRule) -> EndpointRule:
     path = f"endpointing_config.{name}"
-    silence = _in_range(f"{path}.min_trailing_silence_ms", rule.min_trailing_silence_ms, 0, 3_600_000)
-    utterance = _in_range(f"{path}.min_utterance_ms", rule.min_utterance_ms, 0, 3_600_000)
+    silence = in_range(f"{path}.min_trailing_silence_ms", rule.min_trailing_silence_ms, 0, 3_600_000)
+    utterance = in_range(f"{path}.min_utterance_ms", rule.min_utterance_ms, 0, 3_600_000)
     if silence == 0 and utterance == 0:
         raise BadRequest(
             f"{path} would end every segment at once: min_trailing_silence_ms and min_utterance_ms are both 0"
@@ -212,18 +212,6 @@ def _rule(name: str, rule: pb.EndpointRule) -> EndpointRule:
     return EndpointRule(
         min_trailing_silence_ms=silence, min_utterance_ms=utterance, must_contain_text=rule.must_contain_text
     )
-
-
-def _in_range(field: str, value: int, low: int, high: int) -> int:
-    if not low <= value <= high:
-        raise BadRequest(f"{field} is {value}; allowed: {low} to {high}")
-    return value
-
-
-def _number(field: str, value: float, low: float, high: float) -> float:
-    if not (math.isfinite(value) and low <= value <= high):
-        raise BadRequest(f"{field} is {value}; allowed: {low:g} to {high:g}")
-    return value
 
 
 def streaming_result(result: Result, channel_tag: int) -> pb.StreamingRecognizeResponse:

@@ -16,6 +16,7 @@ import torch
 from recipes.moonshine.teacher import Teacher, at_times
 from recipes.synthesis.fbank import log_mel
 from recipes.synthesis.recordings import load_16k, read_rows
+from recipes.synthesis.shards import write_arrays
 from recipes.synthesis.speak import VOICES, load_voice
 from recipes.synthesis.texts import held_out_transcripts, shuffled, training_sentences
 from recipes.synthesis.voices import finish
@@ -37,19 +38,15 @@ def teach(teacher: Teacher, samples: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def write(path: Path, taught: list[dict[str, np.ndarray]], transcripts: list[str]) -> None:
-    """One .npz, written atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
+    """One shard."""
     arrays = {name: np.concatenate([one[name] for one in taught]) for name in ("features", "stem", "output")}
-    with partial.open("wb") as stream:
-        np.savez(
-            stream,
-            **arrays,
-            lengths=np.array([len(one["features"]) for one in taught], np.int32),
-            counts=np.array([len(one["stem"]) for one in taught], np.int32),
-            transcripts=np.array(transcripts),
-        )
-    partial.rename(path)
+    write_arrays(
+        path,
+        **arrays,
+        lengths=np.array([len(one["features"]) for one in taught], np.int32),
+        counts=np.array([len(one["stem"]) for one in taught], np.int32),
+        transcripts=np.array(transcripts),
+    )
 
 
 def padded(samples: np.ndarray, random: np.random.Generator) -> np.ndarray:

@@ -36,11 +36,6 @@ def masked_error(ours: Tensor, theirs: Tensor, counts: Tensor) -> Tensor:
     return ((ours - theirs) * valid).square().sum() / centred.square().sum()
 
 
-def _without_gradient(module: torch.nn.Module, inputs: Tensor) -> Tensor:
-    with torch.no_grad():
-        return module(inputs)
-
-
 class TaughtTrainer(train.Trainer):
     """recipes.u2pp.train's loop with a taught encoder."""
 
@@ -121,11 +116,8 @@ class TaughtTrainer(train.Trainer):
         """Frames, logits of the guesses between layers, valid counts, valid mask."""
         encoder = self.model.encoder
         frozen = self.progress() >= self.arguments.freeze_from
-        x = (
-            encoder.subsampling(batch.features)
-            if not frozen
-            else _without_gradient(encoder.subsampling, batch.features)
-        )
+        with torch.set_grad_enabled(not frozen):
+            x = encoder.subsampling(batch.features)
         for layer in encoder.layers[: self.arguments.freeze_layers]:
             layer.requires_grad_(not frozen)
         bias, counts, valid = visibility_bias(batch.lengths, x.shape[1], self.config, chunk, left)

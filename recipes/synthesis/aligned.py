@@ -14,6 +14,7 @@ import onnx
 
 from recipes.synthesis.fbank import SHIFT, log_mel
 from recipes.synthesis.hibari_voice import HIBARI_RATE, HibariVoice
+from recipes.synthesis.shards import write_arrays
 from recipes.synthesis.texts import Sentence, held_out_transcripts, shuffled, training_sentences
 from recipes.synthesis.voices import loud_part, to_16k
 
@@ -89,15 +90,12 @@ def main() -> None:
             continue
         made = [label(voice, sentence, random) for sentence in order[250 * number : 250 * number + 250]]
         kept = [one for one in made if one is not None]
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as stream:
-            np.savez(
-                stream,
-                features=np.concatenate([one.features for one in kept]),
-                phones=np.concatenate([one.phones for one in kept]),
-                lengths=np.array([len(one.features) for one in kept], np.int32),
-            )
-        partial.rename(path)
+        write_arrays(
+            path,
+            features=np.concatenate([one.features for one in kept]),
+            phones=np.concatenate([one.phones for one in kept]),
+            lengths=np.array([len(one.features) for one in kept], np.int32),
+        )
         print(path.name, len(kept), flush=True)
 
 

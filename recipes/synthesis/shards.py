@@ -15,18 +15,23 @@ class Utterance:
     transcript: str
 
 
-def write_shard(path: Path, utterances: list[Utterance]) -> None:
-    """Write all utterances as one file; the name appears only when it is complete."""
+def write_arrays(path: Path, **arrays: np.ndarray) -> None:
+    """Write arrays as one .npz; the name appears only when it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     with partial.open("wb") as stream:
-        np.savez(
-            stream,
-            features=np.concatenate([u.features.astype(np.float16) for u in utterances]),
-            lengths=np.array([len(u.features) for u in utterances], np.int32),
-            transcripts=np.array([u.transcript for u in utterances]),
-        )
+        np.savez(stream, **arrays)
     partial.rename(path)
+
+
+def write_shard(path: Path, utterances: list[Utterance]) -> None:
+    """Write all utterances as one file."""
+    write_arrays(
+        path,
+        features=np.concatenate([u.features.astype(np.float16) for u in utterances]),
+        lengths=np.array([len(u.features) for u in utterances], np.int32),
+        transcripts=np.array([u.transcript for u in utterances]),
+    )
 
 
 def read_shard(path: Path) -> Iterator[Utterance]:

@@ -10,16 +10,16 @@ from recipes.transducer.config import HeadConfig
 from recipes.transducer.head import Head
 from recipes.u2pp.checkpoint import load_model
 from recipes.u2pp.config import ModelConfig
-from recipes.u2pp.encoder import Encoder
+from recipes.u2pp.model import new_encoder
 
 
 class Transducer(nn.Module):
-    """A causal conformer, a transducer head, and a CTC layer that helps in training."""
+    """A causal encoder, a transducer head, and a CTC layer that helps in training."""
 
     def __init__(self, config: ModelConfig, head: HeadConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config)
+        self.encoder = new_encoder(config)
         self.head = Head(head, config.dim)
         self.ctc = nn.Linear(config.dim, config.vocabulary_size)
 
@@ -48,7 +48,6 @@ def save_transducer(model: Transducer, average: dict[str, Tensor], path: Path) -
 def load_transducer(path: Path, weights: str = "average") -> Transducer:
     """The `average` (exponential moving) or `model` (last) weights of a checkpoint."""
     saved = torch.load(path, map_location="cpu", weights_only=True)
-    config = ModelConfig(**{**saved["config"], "front_channels": tuple(saved["config"]["front_channels"])})
-    model = Transducer(config, HeadConfig(**saved["head"]))
+    model = Transducer(ModelConfig.from_dict(saved["config"]), HeadConfig(**saved["head"]))
     model.load_state_dict(saved[weights])
     return model.eval()

@@ -94,7 +94,7 @@ def masked(x: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 def augment(features: np.ndarray, other: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """One random mixture of everything above; `other` is an utterance to babble behind it. (frames, 80) float32."""
-    x = stretch(features.astype(np.float32), random.uniform(0.9, 1.15))
+    x = stretch(features.astype(np.float32), random.uniform(0.85, 1.15))
     x = warp(x, random.uniform(0.93, 1.08))
     if random.random() < 0.05:
         x = telephone(x, random)

@@ -11,8 +11,7 @@ from recipes.u2pp.model import Model
 def load_model(checkpoint: Path, weights: str = "average") -> Model:
     """The `average` (exponential moving) or `model` (last) weights of a training checkpoint."""
     saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    config = ModelConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in saved["config"].items()})
-    model = Model(config)
+    model = Model(ModelConfig.from_dict(saved["config"]))
     model.load_state_dict(saved[weights])
     return model.eval()
 

@@ -52,6 +52,11 @@ class ModelConfig:
         """Frames that one streaming step reads."""
         return (self.chunk - 1) * self.subsampling + self.context
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "ModelConfig":
+        """What `as_dict` gave, read back; older checkpoints lack the newer fields."""
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
         return asdict(self)

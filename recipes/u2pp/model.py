@@ -8,13 +8,18 @@ from recipes.u2pp.encoder import Encoder
 from recipes.u2pp.transformer import TransformerEncoder
 
 
+def new_encoder(config: ModelConfig, dropout: float = 0.0) -> Encoder | TransformerEncoder:
+    """The encoder that `config.encoder` names; both kinds have the same interface."""
+    return {"conformer": Encoder, "transformer": TransformerEncoder}[config.encoder](config, dropout)
+
+
 class Model(nn.Module):
     """What a checkpoint holds; the loss and the exporters call its parts."""
 
     def __init__(self, config: ModelConfig, dropout: float = 0.0) -> None:
         super().__init__()
         self.config = config
-        self.encoder = {"conformer": Encoder, "transformer": TransformerEncoder}[config.encoder](config, dropout)
+        self.encoder = new_encoder(config, dropout)
         self.ctc = nn.Linear(config.dim, config.vocabulary_size)
         self.decoder = BiDecoder(config, dropout)
 

@@ -5,7 +5,6 @@ The way back is `server/speaker/replies.py`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -15,6 +14,7 @@ from protos import speaker_pb2 as pb
 from server import convert
 from server.errors import BadRequest
 from server.options import MAX_CHANNELS
+from server.ranges import finite_in_range, in_range
 from server.speaker.options import (
     AudioOptions,
     EmbedOptions,
@@ -49,8 +49,8 @@ def audio_options(config: pb.SpeakerAudioConfig) -> AudioOptions:
         )
     )
     most = audio.channels or MAX_CHANNELS
-    channel = _in_range("channel", config.channel, 0, most)
-    start = _in_range("region.start_ms", config.region.start_ms, 0, 2**31 - 1)
+    channel = in_range("channel", config.channel, 0, most)
+    start = in_range("region.start_ms", config.region.start_ms, 0, 2**31 - 1)
     end = config.region.end_ms
     if end != 0 and end <= start:
         raise BadRequest(f"region.end_ms is {end}; allowed: above start_ms ({start}), or 0 for the audio's end")
@@ -59,12 +59,12 @@ def audio_options(config: pb.SpeakerAudioConfig) -> AudioOptions:
 
 def embed_options(options: pb.EmbeddingOptions) -> EmbedOptions:
     """Check what is asked before and after the network."""
-    threshold = _number("vad_threshold", options.vad_threshold, 0.0, 0.99) or DEFAULT_VAD_THRESHOLD
+    threshold = finite_in_range("vad_threshold", options.vad_threshold, 0.0, 0.99) or DEFAULT_VAD_THRESHOLD
     return EmbedOptions(
         trim_silence=options.trim_silence,
         vad_threshold=threshold,
         normalize=options.normalize,
-        min_speech_ms=_in_range("min_speech_ms", options.min_speech_ms, 0, 60_000),
+        min_speech_ms=in_range("min_speech_ms", options.min_speech_ms, 0, 60_000),
     )
 
 
@@ -107,7 +107,7 @@ def enrolment(request: pb.EnrollRequest) -> Enrolment:
             raise BadRequest(f"voices[{index}].speaker cannot be enrolled: send audio or a voiceprint")
     least = -1.0
     if request.HasField("min_consistency"):
-        least = _number("min_consistency", request.min_consistency, -1.0, 1.0)
+        least = finite_in_range("min_consistency", request.min_consistency, -1.0, 1.0)
     return Enrolment(
         key=speaker_key("", request.speaker_id, request.gallery),
         voices=voices,
@@ -138,7 +138,7 @@ def threshold(request: pb.VerifyRequest | pb.IdentifyRequest, model_threshold: f
     """The threshold that decides: the request's; without one the model's, which says nothing of normalised scores."""
     if request.HasField("threshold"):
         limit = 100.0 if request.HasField("normalization") else 1.0
-        return _number("threshold", request.threshold, -limit, limit)
+        return finite_in_range("threshold", request.threshold, -limit, limit)
     return None if request.HasField("normalization") else model_threshold
 
 
@@ -155,7 +155,7 @@ def gallery_name(gallery: str, field: str = "gallery") -> str:
 
 def count(field: str, value: int, default: int, most: int) -> int:
     """Check a count for which 0 means `default`."""
-    return _in_range(field, value, 0, most) or default
+    return in_range(field, value, 0, most) or default
 
 
 def _name(field: str, text: str) -> str:
@@ -175,18 +175,6 @@ def _metadata(entries: Mapping[str, str]) -> dict[str, str]:
             f"metadata has {len(entries)} entries, {size} bytes; allowed: {most} entries, {most_bytes} bytes"
         )
     return dict(entries)
-
-
-def _in_range(field: str, value: int, low: int, high: int) -> int:
-    if not low <= value <= high:
-        raise BadRequest(f"{field} is {value}; allowed: {low} to {high}")
-    return value
-
-
-def _number(field: str, value: float, low: float, high: float) -> float:
-    if not (math.isfinite(value) and low <= value <= high):
-        raise BadRequest(f"{field} is {value}; allowed: {low:g} to {high:g}")
-    return value
 
 
 def names(keys: Iterable[SpeakerKey], gallery: str) -> set[str]:

@@ -12,6 +12,7 @@ import msgspec
 
 from protos import speaker_pb2 as pb
 from server.errors import BadRequest, NoSegmentation, NoVoiceActivity
+from server.ranges import in_range
 from server.speaker.convert import gallery_name
 from server.speaker.models import ServedSpeaker
 from speech.diarization.options import PRESETS, DiarizationOptions, WindowOptions
@@ -97,7 +98,7 @@ def _windows(config: pb.DiarizationConfig, base: WindowOptions, model: ServedSpe
 def _speakers(config: pb.DiarizationConfig, base: DiarizationOptions) -> tuple[int, int | None]:
     """The least and the largest number of speakers."""
     exact, least, most = (
-        _in_range(name, getattr(config, name), 0, MAX_SPEAKERS)
+        in_range(name, getattr(config, name), 0, MAX_SPEAKERS)
         for name in ("num_speakers", "min_speakers", "max_speakers")
     )
     if exact:
@@ -132,10 +133,4 @@ def _number(config: pb.DiarizationConfig, name: str, least: float, most: float) 
 def _seconds(config: pb.DiarizationConfig, name: str, least_ms: int, most_ms: int) -> float | None:
     if not config.HasField(name):
         return None
-    return _in_range(name, getattr(config, name), least_ms, most_ms) / 1000
-
-
-def _in_range(name: str, value: int, least: int, most: int) -> int:
-    if not least <= value <= most:
-        raise BadRequest(f"{name} is {value}; allowed: {least} to {most}")
-    return value
+    return in_range(name, getattr(config, name), least_ms, most_ms) / 1000
