@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from client.client import AsyncClient
-    from client.config import Config, Decoding, Endpointing, EndpointRule, Hotwords, LanguageModel
+    from client.config import Config, Decoding, Endpointing, EndpointRule, Hotwords, LanguageModel, SpeakerTags
     from client.connection import NO_RETRY, Keepalive, Retry, Tls
     from client.errors import CallFailed, ClientError, NoMicrophone, ServerFailed
-    from client.results import HotwordsReport, Model, StreamEvent, StreamResult, Transcript, transcript
+    from client.results import HotwordsReport, Model, Said, StreamEvent, StreamResult, Transcript, transcript
     from client.sources import MICROPHONE_CONFIG, PcmFile, microphone, paced, paced_async
     from client.speaker.client import AsyncSpeakerClient
     from client.speaker.diarization import AsyncDiarizationClient, Diarization, DiarizationConfig
@@ -65,10 +65,12 @@ __all__ = [
     "Quality",
     "Result",
     "Retry",
+    "Said",
     "ServerFailed",
     "SpeakerClient",
     "SpeakerEntry",
     "SpeakerModel",
+    "SpeakerTags",
     "SpeechEvent",
     "StreamEvent",
     "StreamResult",
@@ -89,10 +91,10 @@ __all__ = [
 # half a second for grpc and numpy (measured 2026-11-21: 0.47 s against 0.06 s).
 _MODULES = {
     "client.client": ("AsyncClient",),
-    "client.config": ("Config", "Decoding", "EndpointRule", "Endpointing", "Hotwords", "LanguageModel"),
+    "client.config": ("Config", "Decoding", "EndpointRule", "Endpointing", "Hotwords", "LanguageModel", "SpeakerTags"),
     "client.connection": ("NO_RETRY", "Keepalive", "Retry", "Tls"),
     "client.errors": ("CallFailed", "ClientError", "NoMicrophone", "ServerFailed"),
-    "client.results": ("HotwordsReport", "Model", "StreamEvent", "StreamResult", "Transcript", "transcript"),
+    "client.results": ("HotwordsReport", "Model", "Said", "StreamEvent", "StreamResult", "Transcript", "transcript"),
     "client.sources": ("MICROPHONE_CONFIG", "PcmFile", "microphone", "paced", "paced_async"),
     "client.speaker.client": ("AsyncSpeakerClient",),
     "client.speaker.diarization": ("AsyncDiarizationClient", "Diarization", "DiarizationConfig"),

@@ -106,6 +106,19 @@ class LanguageModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpeakerTags:
+    """Whose words they are: how many speakers, where that is known (None leaves it open), by which speaker model.
+
+    For `recognize` only: streams are refused.
+    """
+
+    speakers: int | None = None
+    min_speakers: int | None = None
+    max_speakers: int | None = None
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """One recognition's settings.
 
@@ -127,6 +140,7 @@ class Config:
     endpointing: Endpointing | None = None
     hotwords: Hotwords | None = None
     language_model: LanguageModel | None = None
+    speaker_tags: SpeakerTags | None = None
 
 
 def recognition_config(config: Config) -> pb.RecognitionConfig:
@@ -144,6 +158,7 @@ def recognition_config(config: Config) -> pb.RecognitionConfig:
         decoding=_decoding(config.decoding),
         hotwords=_hotwords(config.hotwords),
         language_model=_language_model(config.language_model),
+        diarization_config=_speaker_tags(config.speaker_tags),
     )
 
 
@@ -197,6 +212,18 @@ def _language_model(lm: LanguageModel | None) -> pb.LanguageModelConfig | None:
     if lm is None:
         return None
     return pb.LanguageModelConfig(disabled=lm.disabled, weight=lm.weight, bonus=lm.bonus)
+
+
+def _speaker_tags(tags: SpeakerTags | None) -> pb.SpeakerDiarizationConfig | None:
+    if tags is None:
+        return None
+    return pb.SpeakerDiarizationConfig(
+        enable_speaker_diarization=True,
+        min_speaker_count=tags.min_speakers or 0,
+        max_speaker_count=tags.max_speakers or 0,
+        speaker_count=tags.speakers or 0,
+        model=tags.model,
+    )
 
 
 def known_encoding(name: str) -> str:

@@ -15,6 +15,7 @@ from client.config import (
     Hotwords,
     LanguageModel,
     Method,
+    SpeakerTags,
 )
 from client.connection import Metadata, Tls
 from speech.hotwords import MAX_BOOST, MAX_FILE_BYTES, Hotword, parse_hotwords
@@ -79,6 +80,14 @@ recognition_options = _join(
     click.option("--single-utterance", is_flag=True, help="Stop at the first endpoint after speech."),
 )
 
+speaker_options = _join(
+    click.option("--diarize", is_flag=True, help="With --offline: say who said what."),
+    click.option("--speakers", type=click.IntRange(1, 100), help="With --diarize: their number, where it is known."),
+    click.option("--min-speakers", type=click.IntRange(1, 100), help="With --diarize: at least so many."),
+    click.option("--max-speakers", type=click.IntRange(1, 100), help="With --diarize: at most so many."),
+    click.option("--speaker-model", metavar="NAME", help="With --diarize: as the server names it."),
+)
+
 
 def config_from(options: dict[str, Any]) -> Config:
     """Make the recognition's settings of the parsed options."""
@@ -96,6 +105,7 @@ def config_from(options: dict[str, Any]) -> Config:
         endpointing=_endpointing(options),
         hotwords=_hotwords(options),
         language_model=_language_model(options),
+        speaker_tags=_speaker_tags(options),
     )
 
 
@@ -117,6 +127,17 @@ def _hotwords(options: dict[str, Any]) -> Hotwords | None:
     if not phrases and not options["hotword_list"]:
         return None
     return Hotwords(phrases=phrases, lists=tuple(options["hotword_list"]), boost=options["boost"])
+
+
+def _speaker_tags(options: dict[str, Any]) -> SpeakerTags | None:
+    if not options["diarize"]:
+        return None
+    return SpeakerTags(
+        speakers=options["speakers"],
+        min_speakers=options["min_speakers"],
+        max_speakers=options["max_speakers"],
+        model=options["speaker_model"] or "",
+    )
 
 
 def _language_model(options: dict[str, Any]) -> LanguageModel | None:
@@ -182,6 +203,12 @@ def check(options: dict[str, Any]) -> None:
         and (options["encoding"] != "auto" or options["rate"] or options["channels"]),
         "--boost goes with --hotwords or --hotword-list": options["boost"]
         and not (options["hotwords"] or options["hotword_list"]),
+        "--diarize needs --offline: speakers are told apart by the whole recording": options["diarize"]
+        and not options["offline"],
+        "--speakers, --min-speakers, --max-speakers and --speaker-model go with --diarize": not options["diarize"]
+        and any(options[name] for name in ("speakers", "min_speakers", "max_speakers", "speaker_model")),
+        "--speakers goes without --min-speakers and --max-speakers": options["speakers"]
+        and (options["min_speakers"] or options["max_speakers"]),
         "`-` can be given once": options["files"].count("-") > 1,
     }
     for message, is_wrong in wrong.items():

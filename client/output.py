@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from client.jobs import Outcome
-from client.results import StreamEvent, StreamResult, Transcript
+from client.results import Said, StreamEvent, StreamResult, Transcript
 from speech.results import Alternative, Token, Word
 
 
@@ -25,20 +25,31 @@ def texts(outcome: Outcome) -> dict[str, str]:
     return {label: found.text_of(channel) for label, channel in labels(outcome.recording.id, found).items()}
 
 
-def lines(outcome: Outcome, *, word_times: bool, n_best: int) -> Iterator[str]:
-    """`id<TAB>text`; then, where asked for, lines that begin with a tab: words with times, further alternatives."""
+def lines(outcome: Outcome, *, word_times: bool, n_best: int, speakers: bool = False) -> Iterator[str]:
+    """`id<TAB>text`, with `speakers` a line for each change: `id<TAB>speaker 1<TAB>text`.
+
+    Then, where asked for, lines that begin with a tab: words with times, further alternatives.
+    """
     for label, text in texts(outcome).items():
-        yield f"{label}\t{text}"
         channel = labels(outcome.recording.id, outcome.transcript)[label]
+        if speakers:
+            yield from (f"{label}\t{_name(said)}\t{said.text}" for said in outcome.transcript.said(channel))
+        else:
+            yield f"{label}\t{text}"
         for result in outcome.transcript.results:
             if result.channel == channel:
                 yield from _details(result, word_times, n_best)
 
 
+def _name(said: Said) -> str:
+    return f"speaker {said.speaker}" if said.speaker else "nobody"
+
+
 def _details(result: StreamResult, word_times: bool, n_best: int) -> Iterator[str]:
     if word_times:
         for word in result.words:
-            yield f"\t{word.start_ms / 1000:.2f}\t{word.end_ms / 1000:.2f}\t{word.text}\t{word.confidence:.2f}"
+            speaker = f"\t{word.speaker}" if word.speaker else ""
+            yield f"\t{word.start_ms / 1000:.2f}\t{word.end_ms / 1000:.2f}\t{word.text}\t{word.confidence:.2f}{speaker}"
     if n_best > 1:
         for rank, alternative in enumerate(result.alternatives, start=1):
             total = alternative.score + alternative.hotword_score + alternative.lm_score
@@ -88,7 +99,7 @@ def _alternative(alternative: Alternative) -> dict[str, Any]:
         "hotword_score": round(alternative.hotword_score, 4),
         "lm_score": round(alternative.lm_score, 4),
         "confidence": round(alternative.confidence, 4),
-        "words": [_timed(word) for word in alternative.words],
+        "words": [{**_timed(word), "speaker": word.speaker} for word in alternative.words],
         "tokens": [_timed(token) for token in alternative.tokens],
     }
 

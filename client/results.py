@@ -5,6 +5,7 @@ Also the way there from the wire, so that no caller sees a proto type.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TypeAlias
 
 from client.config import METHOD_NAMES
@@ -52,6 +53,20 @@ Update: TypeAlias = StreamResult | StreamEvent | HotwordsReport
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """What one speaker said before another one did. `speaker` counts from 1 in its channel; 0: nobody was heard."""
+
+    speaker: int
+    channel: int
+    words: tuple[Word, ...]
+
+    @property
+    def text(self) -> str:
+        """The words."""
+        return join_texts(word.text for word in self.words)
+
+
+@dataclass(frozen=True, slots=True)
 class Transcript:
     """Everything final about one piece of audio, in the order it was said."""
 
@@ -74,6 +89,12 @@ class Transcript:
     def text_of(self, channel: int) -> str:
         """The text of one channel."""
         return join_texts(result.text for result in self.results if result.channel == channel)
+
+    def said(self, channel: int = 0) -> tuple[Said, ...]:
+        """Who said what in one channel, of recordings that were recognised with `speaker_tags`."""
+        words = [word for result in self.results if result.channel == channel for word in result.words]
+        runs = groupby(words, key=lambda word: word.speaker)
+        return tuple(Said(speaker, channel, tuple(run)) for speaker, run in runs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +212,7 @@ def _alternatives(alternatives: Iterable[pb.SpeechRecognitionAlternative]) -> tu
             hotword_score=alternative.hotword_score,
             lm_score=alternative.lm_score,
             confidence=alternative.confidence,
-            words=tuple(Word(w.word, w.start_ms, w.end_ms, w.confidence) for w in alternative.words),
+            words=tuple(Word(w.word, w.start_ms, w.end_ms, w.confidence, w.speaker_tag) for w in alternative.words),
             # The wire has no token ids: -1 says so.
             tokens=tuple(Token(t.word, t.start_ms, t.end_ms, t.confidence, -1) for t in alternative.tokens),
         )

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext
+from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from types import FrameType
 from typing import Any
@@ -21,6 +21,7 @@ from client.jobs import Job, Outcome, recognise, run_in_order
 from client.lists import Recording, from_paths, read_texts, read_wav_scp
 from client.results import StreamResult, Update, transcript
 from client.sources import MICROPHONE_CONFIG, microphone
+from client.speaker.options import DIARIZATION_MODELS, server_address
 from speech.errors import SpeechError
 
 _MICROPHONE = Recording("mic", "microphone")
@@ -32,6 +33,7 @@ INTERRUPTED = 130  # the shell's way: 128 and the number of SIGINT
 @opts.input_options
 @opts.server_options
 @opts.recognition_options
+@opts.speaker_options
 @click.option("--offline", is_flag=True, help="Send each recording whole, and get it back whole.")
 @click.option("--real-time", is_flag=True, help="Send as fast as it was spoken, no faster.")
 @click.option("--concurrency", type=click.IntRange(1, 256), default=4, help="Recordings at once.", show_default=True)
@@ -39,6 +41,7 @@ INTERRUPTED = 130  # the shell's way: 128 and the number of SIGINT
 def transcribe(**options: Any) -> None:
     """Print `id<TAB>text` for each FILE (WAV, FLAC, Ogg, MP3; `-` is standard input).
 
+    With --offline --diarize the text is cut where the speaker changes: `id<TAB>speaker 1<TAB>text`.
     Without --server a server is started and ended again. Recordings that fail are reported on standard error and make
     the exit status 1; the others are transcribed all the same.
     """
@@ -58,8 +61,8 @@ def _recordings(options: dict[str, Any]) -> bool:
     recordings = read_wav_scp(options["wav_scp"]) if options["wav_scp"] else from_paths(options["files"])
     references = read_texts(options["trans"]) if options["trans"] else {}
     run = _Run(options, recordings)
-    with _server(options) as server, run.display:
-        asyncio.run(run.run(_address(server)))
+    with _server(options) as address, run.display:
+        asyncio.run(run.run(address))
     if options["trans"]:
         click.echo(_score(references, run, options), err=options["json"])
     return run.num_failed == 0
@@ -105,7 +108,9 @@ class _Run:
 def _printed(outcome: Outcome, options: dict[str, Any]) -> list[str]:
     if options["json"]:
         return [output.to_json(outcome)]
-    return list(output.lines(outcome, word_times=options["word_times"], n_best=options["n_best"]))
+    return list(
+        output.lines(outcome, word_times=options["word_times"], n_best=options["n_best"], speakers=options["diarize"])
+    )
 
 
 def _score(references: dict[str, str], run: _Run, options: dict[str, Any]) -> str:
@@ -123,12 +128,17 @@ def _score(references: dict[str, str], run: _Run, options: dict[str, Any]) -> st
     return "; ".join(notes)
 
 
-def _server(options: dict[str, Any]) -> AbstractContextManager[EmbeddedServer | str]:
-    return nullcontext(options["server"]) if options["server"] else EmbeddedServer(options["models"] or "embedded")
-
-
-def _address(server: EmbeddedServer | str) -> str:
-    return server if isinstance(server, str) else server.address
+@contextmanager
+def _server(options: dict[str, Any]) -> Iterator[str]:
+    """Give the address of the running server, or of one that lives as long as the block."""
+    if options["diarize"]:  # models for that are fetched at the first need
+        with server_address(options, f"embedded,{DIARIZATION_MODELS}") as address:
+            yield address
+    elif options["server"]:
+        yield options["server"]
+    else:
+        with EmbeddedServer(options["models"] or "embedded") as server:
+            yield server.address
 
 
 def _client_settings(options: dict[str, Any]) -> dict[str, Any]:
@@ -144,9 +154,9 @@ def _from_microphone(options: dict[str, Any]) -> bool:
     over = threading.Event()
     settings = _client_settings(options)
     device = int(options["device"]) if (options["device"] or "").isdecimal() else options["device"]
-    with _server(options) as server, Display(1) as display, _on_interrupt(over.set):
+    with _server(options) as address, Display(1) as display, _on_interrupt(over.set):
         audio = microphone(device, is_over=over.is_set)
-        updates = asyncio.run(_listen(_address(server), settings, audio, options, display))
+        updates = asyncio.run(_listen(address, settings, audio, options, display))
     if options["json"]:
         click.echo(output.to_json(Outcome(_MICROPHONE, transcript(updates))))
     return True

@@ -134,8 +134,22 @@ class LanguageModelConfig(_message.Message):
     bonus: float
     def __init__(self, disabled: _Optional[bool] = ..., weight: _Optional[float] = ..., bonus: _Optional[float] = ...) -> None: ...
 
+class SpeakerDiarizationConfig(_message.Message):
+    __slots__ = ("enable_speaker_diarization", "min_speaker_count", "max_speaker_count", "speaker_count", "model")
+    ENABLE_SPEAKER_DIARIZATION_FIELD_NUMBER: _ClassVar[int]
+    MIN_SPEAKER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    MAX_SPEAKER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SPEAKER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    enable_speaker_diarization: bool
+    min_speaker_count: int
+    max_speaker_count: int
+    speaker_count: int
+    model: str
+    def __init__(self, enable_speaker_diarization: _Optional[bool] = ..., min_speaker_count: _Optional[int] = ..., max_speaker_count: _Optional[int] = ..., speaker_count: _Optional[int] = ..., model: _Optional[str] = ...) -> None: ...
+
 class RecognitionConfig(_message.Message):
-    __slots__ = ("encoding", "sample_rate_hertz", "language_code", "max_alternatives", "audio_channel_count", "enable_word_time_offsets", "enable_token_time_offsets", "model", "endpointing_config", "hotwords", "language_model", "decoding")
+    __slots__ = ("encoding", "sample_rate_hertz", "language_code", "max_alternatives", "audio_channel_count", "enable_word_time_offsets", "enable_token_time_offsets", "model", "diarization_config", "endpointing_config", "hotwords", "language_model", "decoding")
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATE_HERTZ_FIELD_NUMBER: _ClassVar[int]
     LANGUAGE_CODE_FIELD_NUMBER: _ClassVar[int]
@@ -144,6 +158,7 @@ class RecognitionConfig(_message.Message):
     ENABLE_WORD_TIME_OFFSETS_FIELD_NUMBER: _ClassVar[int]
     ENABLE_TOKEN_TIME_OFFSETS_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
+    DIARIZATION_CONFIG_FIELD_NUMBER: _ClassVar[int]
     ENDPOINTING_CONFIG_FIELD_NUMBER: _ClassVar[int]
     HOTWORDS_FIELD_NUMBER: _ClassVar[int]
     LANGUAGE_MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -156,11 +171,12 @@ class RecognitionConfig(_message.Message):
     enable_word_time_offsets: bool
     enable_token_time_offsets: bool
     model: str
+    diarization_config: SpeakerDiarizationConfig
     endpointing_config: EndpointingConfig
     hotwords: HotwordsConfig
     language_model: LanguageModelConfig
     decoding: DecodingConfig
-    def __init__(self, encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate_hertz: _Optional[int] = ..., language_code: _Optional[str] = ..., max_alternatives: _Optional[int] = ..., audio_channel_count: _Optional[int] = ..., enable_word_time_offsets: _Optional[bool] = ..., enable_token_time_offsets: _Optional[bool] = ..., model: _Optional[str] = ..., endpointing_config: _Optional[_Union[EndpointingConfig, _Mapping]] = ..., hotwords: _Optional[_Union[HotwordsConfig, _Mapping]] = ..., language_model: _Optional[_Union[LanguageModelConfig, _Mapping]] = ..., decoding: _Optional[_Union[DecodingConfig, _Mapping]] = ...) -> None: ...
+    def __init__(self, encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate_hertz: _Optional[int] = ..., language_code: _Optional[str] = ..., max_alternatives: _Optional[int] = ..., audio_channel_count: _Optional[int] = ..., enable_word_time_offsets: _Optional[bool] = ..., enable_token_time_offsets: _Optional[bool] = ..., model: _Optional[str] = ..., diarization_config: _Optional[_Union[SpeakerDiarizationConfig, _Mapping]] = ..., endpointing_config: _Optional[_Union[EndpointingConfig, _Mapping]] = ..., hotwords: _Optional[_Union[HotwordsConfig, _Mapping]] = ..., language_model: _Optional[_Union[LanguageModelConfig, _Mapping]] = ..., decoding: _Optional[_Union[DecodingConfig, _Mapping]] = ...) -> None: ...
 
 class StreamingRecognitionConfig(_message.Message):
     __slots__ = ("config", "interim_results", "single_utterance")
@@ -239,16 +255,18 @@ class SpeechRecognitionAlternative(_message.Message):
     def __init__(self, transcript: _Optional[str] = ..., confidence: _Optional[float] = ..., words: _Optional[_Iterable[_Union[WordInfo, _Mapping]]] = ..., tokens: _Optional[_Iterable[_Union[WordInfo, _Mapping]]] = ..., score: _Optional[float] = ..., hotword_score: _Optional[float] = ..., lm_score: _Optional[float] = ...) -> None: ...
 
 class WordInfo(_message.Message):
-    __slots__ = ("start_ms", "end_ms", "word", "confidence")
+    __slots__ = ("start_ms", "end_ms", "word", "confidence", "speaker_tag")
     START_MS_FIELD_NUMBER: _ClassVar[int]
     END_MS_FIELD_NUMBER: _ClassVar[int]
     WORD_FIELD_NUMBER: _ClassVar[int]
     CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    SPEAKER_TAG_FIELD_NUMBER: _ClassVar[int]
     start_ms: int
     end_ms: int
     word: str
     confidence: float
-    def __init__(self, start_ms: _Optional[int] = ..., end_ms: _Optional[int] = ..., word: _Optional[str] = ..., confidence: _Optional[float] = ...) -> None: ...
+    speaker_tag: int
+    def __init__(self, start_ms: _Optional[int] = ..., end_ms: _Optional[int] = ..., word: _Optional[str] = ..., confidence: _Optional[float] = ..., speaker_tag: _Optional[int] = ...) -> None: ...
 
 class SpeechEvent(_message.Message):
     __slots__ = ("type", "time_ms", "channel_tag", "rule")

@@ -58,7 +58,7 @@ class RecognizerServicer:
         """Recognise one whole utterance or file. Long audio is cut at quiet places; each piece becomes one result.
 
         Errors: INVALID_ARGUMENT (audio or options), NOT_FOUND (model), RESOURCE_EXHAUSTED (queue full), DEADLINE_EXCEEDED,
-        UNAVAILABLE (shutting down).
+        UNAVAILABLE (shutting down); with diarization_config also FAILED_PRECONDITION (no voice activity model).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -33,6 +33,7 @@ from server.places import Places
 from server.servicer import RecognizerServicer
 from server.speaker.models import ServedSpeaker, SpeakerModels, load_speakers
 from server.speaker.servicer import SpeakerServicer
+from server.speaker.tagging import SpeakerTagger
 from server.tls import credentials
 
 RECOGNIZER = pb.DESCRIPTOR.services_by_name["Recognizer"].full_name
@@ -133,7 +134,7 @@ def _services(
     gallery = Gallery(config.speaker.gallery)
     stack.callback(gallery.close)
     calls, idle_timeout_s = Calls(metrics), config.streaming.idle_timeout_s
-    offline = OfflineRecognizer(config.offline, decoding)
+    offline = OfflineRecognizer(config.offline, decoding, SpeakerTagger(speakers, diarizing))
     # One thread: it alone touches the compiled lists.
     compiling = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="hotwords"))
     hotwords = Hotwords(config.hotwords, compiling)

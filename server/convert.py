@@ -10,6 +10,7 @@ import msgspec
 
 from protos import recognizer_pb2 as pb
 from server.convert_biasing import hotwords_request, lm_weights
+from server.convert_speakers import speaker_tag_options
 from server.errors import BadRequest
 from server.options import MAX_CHANNELS, AudioFormat, DecodingOptions, RecognitionOptions
 from server.ranges import finite_in_range, in_range
@@ -83,6 +84,7 @@ def recognition_options(
 ) -> RecognitionOptions:
     """Check `config` against `model` and the wire's limits. Raises BadRequest naming the field and what is allowed."""
     decoding = _biased(config, _decoding(config.decoding, model), model)
+    speaker_tags = speaker_tag_options(config.diarization_config)
     return RecognitionOptions(
         model=model.name,
         audio=audio_format(config),
@@ -91,11 +93,12 @@ def recognition_options(
         results=ResultOptions(
             max_alternatives=in_range("max_alternatives", config.max_alternatives, 0, MAX_BEAM) or 1,
             interim_results=interim_results,
-            word_times=config.enable_word_time_offsets,
+            word_times=config.enable_word_time_offsets or speaker_tags is not None,
             token_times=config.enable_token_time_offsets,
             single_utterance=single_utterance,
             rescoring=decoding.rescoring,
         ),
+        speaker_tags=speaker_tags,
     )
 
 
@@ -251,16 +254,23 @@ def _alternative(alternative: Alternative) -> pb.SpeechRecognitionAlternative:
     return pb.SpeechRecognitionAlternative(
         transcript=alternative.text,
         confidence=alternative.confidence,
-        words=_timed(alternative.words),
-        tokens=_timed(alternative.tokens),
+        words=[_word(word) for word in alternative.words],
+        tokens=[_token(token) for token in alternative.tokens],
         score=alternative.score,
         hotword_score=alternative.hotword_score,
         lm_score=alternative.lm_score,
     )
 
 
-def _timed(parts: Iterable[Word | Token]) -> list[pb.WordInfo]:
-    return [
-        pb.WordInfo(word=part.text, start_ms=part.start_ms, end_ms=part.end_ms, confidence=part.confidence)
-        for part in parts
-    ]
+def _word(word: Word) -> pb.WordInfo:
+    return pb.WordInfo(
+        word=word.text,
+        start_ms=word.start_ms,
+        end_ms=word.end_ms,
+        confidence=word.confidence,
+        speaker_tag=word.speaker,
+    )
+
+
+def _token(token: Token) -> pb.WordInfo:
+    return pb.WordInfo(word=token.text, start_ms=token.start_ms, end_ms=token.end_ms, confidence=token.confidence)

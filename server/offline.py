@@ -13,6 +13,7 @@ from server.decoding import decode_whole
 from server.models import ServedModel
 from server.options import RecognitionOptions
 from server.session import Session
+from server.speaker.tagging import SpeakerTagger, Tagging
 from speech.cutting import cut_at_quiet
 from speech.recognition import whole_result
 from speech.results import Result, SpeechEvent
@@ -21,32 +22,55 @@ from speech.results import Result, SpeechEvent
 class OfflineRecognizer:
     """Turns one request's bytes into results. Shared by all unary calls; keeps nothing between them."""
 
-    def __init__(self, config: OfflineConfig, executor: Executor) -> None:
+    def __init__(self, config: OfflineConfig, executor: Executor, tagger: SpeakerTagger) -> None:
+        """`tagger` says whose words they are, for those who ask."""
         self._config = config
         self._executor = executor
+        self._tagger = tagger
 
     async def recognize(
         self, model: ServedModel, options: RecognitionOptions, data: bytes
     ) -> tuple[list[tuple[int, Result]], float]:
         """Return (channel tag, result) pairs in order of time, and the seconds of audio of the longest channel.
 
-        Raises BadAudio for bytes that are not what they should be, or more audio than `max_audio_s`.
+        Raises BadAudio for bytes that are not what they should be, or more audio than `max_audio_s`; where speakers
+        are asked for, UnknownModel and NoVoiceActivity.
         """
+        tagging = None if options.speaker_tags is None else self._tagger.tagging(options.speaker_tags)
         channels = await decode_whole(
             self._executor, options.audio, model.sample_rate, data, self._config.max_audio_s, "offline.max_audio_s"
         )
         if not channels.size:
             return [], 0.0
+        if tagging is not None:
+            tagging.check_length(channels.size / model.sample_rate)
         tags = [0] if len(channels) == 1 else list(range(1, len(channels) + 1))
         # A long file takes its turns with other callers' requests instead of filling the queue they share.
         places = asyncio.Semaphore(2 * self._config.max_batch_size)
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._channel(model, options, samples, places)) for samples in channels]
-        tagged = [(tag, result) for tag, task in zip(tags, tasks, strict=True) for result in task.result()]
-        tagged.sort(key=lambda pair: (pair[1].start_ms, pair[0]))
-        return tagged, channels.shape[1] / model.sample_rate
+            tasks = [group.create_task(self._channel(model, options, samples, places, tagging)) for samples in channels]
+        pairs = [(tag, result) for tag, task in zip(tags, tasks, strict=True) for result in task.result()]
+        pairs.sort(key=lambda pair: (pair[1].start_ms, pair[0]))
+        return pairs, channels.shape[1] / model.sample_rate
 
     async def _channel(
+        self,
+        model: ServedModel,
+        options: RecognitionOptions,
+        samples: np.ndarray,
+        places: asyncio.Semaphore,
+        tagging: Tagging | None,
+    ) -> list[Result]:
+        if tagging is None:
+            return await self._recognised(model, options, samples, places)
+        async with asyncio.TaskGroup() as group:
+            recognised = group.create_task(self._recognised(model, options, samples, places))
+            found = group.create_task(tagging.speakers(samples, model.sample_rate))
+        results, speakers = recognised.result(), found.result()
+        loop = asyncio.get_running_loop()  # hours of words are a second's work
+        return await loop.run_in_executor(self._executor, lambda: [speakers.tagged(each) for each in results])
+
+    async def _recognised(
         self, model: ServedModel, options: RecognitionOptions, samples: np.ndarray, places: asyncio.Semaphore
     ) -> list[Result]:
         if model.offline_batcher is None:

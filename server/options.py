@@ -54,6 +54,15 @@ class DecodingOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeakerTagOptions:
+    """Whose words they are: by which speaker model ("" for the default), and how many speakers there can be."""
+
+    model: str = ""
+    min_speakers: int | None = None
+    max_speakers: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RecognitionOptions:
     """Everything a call asked for, for the model it will run on."""
 
@@ -62,3 +71,4 @@ class RecognitionOptions:
     decoding: DecodingOptions
     endpoint: EndpointConfig
     results: ResultOptions
+    speaker_tags: SpeakerTagOptions | None = None

@@ -16,6 +16,7 @@ from protos import recognizer_pb2_grpc as rpc
 from server import convert
 from server.calls import Calls
 from server.convert_biasing import hotwords_report
+from server.convert_speakers import refuse_speaker_tags
 from server.errors import BadRequest, IdleStream, OutOfOrder
 from server.hotwords import CompiledHotwords, Hotwords
 from server.intake import Intake, open_intake
@@ -285,6 +286,7 @@ class StreamCall:
 
 
 def _options(config: pb.StreamingRecognitionConfig, model: ServedModel) -> RecognitionOptions:
+    refuse_speaker_tags(config.config.diarization_config)
     return convert.recognition_options(
         config.config, model, interim_results=config.interim_results, single_utterance=config.single_utterance
     )

@@ -21,12 +21,16 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One word, or one Chinese or Japanese character; confidence is that of its least certain token."""
+    """One word, or one Chinese or Japanese character; confidence is that of its least certain token.
+
+    `speaker` counts from 1; 0 where nobody was asked for, or nobody heard.
+    """
 
     text: str
     start_ms: int
     end_ms: int
     confidence: float
+    speaker: int = 0
 
 
 @dataclass(frozen=True, slots=True)

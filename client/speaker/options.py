@@ -93,7 +93,8 @@ def server_address(options: dict[str, Any], default_models: str = SPEAKER_MODELS
 
 def _fetch(models: str) -> None:
     """Fetch the models that are not there yet, in sight of the user: this may take minutes, once."""
-    command = [sys.executable, "-m", "server", "models", "pull", *models.split(",")]
+    names = [name for name in models.split(",") if name != "embedded"]
+    command = [sys.executable, "-m", "server", "models", "pull", *names]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=2, check=False)  # noqa: S603 -- ours
     if done.returncode:
         raise ServerFailed("the models could not be fetched; name your own with --models, or a server with --server")

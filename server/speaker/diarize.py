@@ -19,14 +19,12 @@ from server.places import Places
 from server.speaker import convert, diarize_replies
 from server.speaker.diarize_convert import Asked, asked
 from server.speaker.diarize_replies import Named
-from server.speaker.diarizing import Diarized, Progress, diarizing
+from server.speaker.diarizing import Diarized, Progress, diarize_whole, diarizing
 from server.speaker.models import ServedSpeaker, SpeakerModels
 from server.speaker.options import AudioOptions
 from server.speaker.requests import AudioRequests
 from server.speaker.voices import Voices
 from speech.diarization.naming import name_speakers
-
-SLICE_S = 60.0  # how much of a whole recording is given to the pipeline at a time
 
 
 class DiarizeMethods:
@@ -48,15 +46,10 @@ class DiarizeMethods:
             audio = convert.audio_options(request.config)
             wanted = asked(request.diarization, model)
             limit_s = model.config.max_audio_s
-            samples = await decode_whole(
+            decoded = decode_whole(
                 self._decoding, audio.audio, model.sample_rate, request.audio, limit_s, "speaker.max_audio_s"
             )
-            async with diarizing(model, audio, wanted.options, self._diarizing) as work:
-                size = int(SLICE_S * model.sample_rate)
-                for begin in range(0, samples.shape[1], size):
-                    await work.push(samples[:, begin : begin + size])
-                del samples
-                done = await work.finish()
+            done = await diarize_whole(model, audio, wanted.options, self._diarizing, await decoded)
             return await self._reply(model, wanted, audio, done, facts)
         raise AssertionError("unreachable: the call ended with an error")
 

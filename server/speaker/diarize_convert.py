@@ -44,8 +44,7 @@ def asked(config: pb.DiarizationConfig, model: ServedSpeaker) -> Asked:
 
     Raises BadRequest naming the field, NoVoiceActivity, NoSegmentation.
     """
-    if model.vad is None:
-        raise NoVoiceActivity("diarization needs a voice activity model; `chorus models pull silero-vad` fetches one")
+    _require_vad(model)
     if config.preset not in PRESET_NAMES:
         raise BadRequest(f"preset is {config.preset}; allowed: {sorted(PRESET_NAMES)}")
     threshold = _number(config, "name_threshold", -1.0, 1.0)
@@ -55,6 +54,21 @@ def asked(config: pb.DiarizationConfig, model: ServedSpeaker) -> Asked:
         name_threshold=model.engine.threshold if threshold is None else threshold,
         returns_embeddings=config.return_embeddings,
     )
+
+
+def default_options(
+    model: ServedSpeaker, min_speakers: int | None = None, max_speakers: int | None = None
+) -> DiarizationOptions:
+    """What a call gets that asks for no more than numbers of speakers. Raises NoVoiceActivity."""
+    _require_vad(model)
+    base = PRESETS["chorus"]
+    overlap = _changed(base.overlap, is_on=base.overlap.is_on and model.segmentation is not None)
+    return _changed(base, overlap=overlap, min_speakers=min_speakers, max_speakers=max_speakers)
+
+
+def _require_vad(model: ServedSpeaker) -> None:
+    if model.vad is None:
+        raise NoVoiceActivity("diarization needs a voice activity model; `chorus models pull silero-vad` fetches one")
 
 
 def _options(config: pb.DiarizationConfig, model: ServedSpeaker) -> DiarizationOptions:

@@ -28,6 +28,7 @@ from speech.diarization.vad import Region
 HOP_S = 4.0  # audio goes to a thread in portions of this length
 MAX_IN_FLIGHT = 8  # pieces of one recording with the batcher: long audio takes its turns with other calls
 MAX_SEGMENTING = 2  # windows of 10 s under way
+SLICE_S = 60.0  # how much of a whole recording is given to the pipeline at a time
 REPORT_EVERY_S = 1.0
 
 Stage = Literal["listening", "embedding", "clustering", "segmenting"]
@@ -77,6 +78,19 @@ async def diarizing(
             yield Diarizing(model, audio, options, executor, group, abandoned)
     finally:
         abandoned.set()
+
+
+async def diarize_whole(
+    model: ServedSpeaker, audio: AudioOptions, options: DiarizationOptions, executor: Executor, samples: np.ndarray
+) -> Diarized:
+    """Say who spoke when in (channels, n) samples at the model's rate. Raises as Diarizing's methods do."""
+    async with diarizing(model, audio, options, executor) as work:
+        size = int(SLICE_S * model.sample_rate)
+        for begin in range(0, samples.shape[1], size):
+            await work.push(samples[:, begin : begin + size])
+        del samples  # hours of it are of no use while they are clustered; give us the only reference
+        return await work.finish()
+    raise AssertionError("unreachable: the group of tasks passes errors on")
 
 
 class Diarizing:

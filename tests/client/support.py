@@ -35,6 +35,7 @@ class FakeRecognizer(rpc.RecognizerServicer):
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.turns: list[Turn] = []
+        self.recognized: list[pb.RecognitionConfig] = []
         self.unary_failures: list[grpc.StatusCode] = []
 
     def StreamingRecognize(
@@ -52,10 +53,13 @@ class FakeRecognizer(rpc.RecognizerServicer):
         if self.unary_failures:
             context.abort(self.unary_failures.pop(0), "as told")
         refuse(request.config, request.audio, context)
+        self.recognized.append(request.config)
         results = [
             pb.SpeechRecognitionResult(alternatives=alternatives(request.audio.decode()), channel_tag=tag, end_ms=900)
             for tag in channel_tags(request.config)
         ]
+        if request.config.diarization_config.enable_speaker_diarization:
+            tag_in_turns(results)
         return pb.RecognizeResponse(results=results, audio_processed=0.9)
 
     def ListModels(self, request: pb.ListModelsRequest, context: grpc.ServicerContext) -> pb.ListModelsResponse:
@@ -115,6 +119,13 @@ def alternatives(text: str) -> list[pb.SpeechRecognitionAlternative]:
         for i, word in enumerate(text.split())
     ]
     return [pb.SpeechRecognitionAlternative(transcript=text.strip(), confidence=0.9, words=words, score=-1.5)]
+
+
+def tag_in_turns(results: list[pb.SpeechRecognitionResult]) -> None:
+    """Two words for each of two speakers in turns; the fifth and every fourth after it are nobody's."""
+    for result in results:
+        for index, word in enumerate(result.alternatives[0].words):
+            word.speaker_tag = 0 if index % 5 == 4 else index % 5 // 2 + 1
 
 
 def event(kind: pb.SpeechEvent.Type, time_ms: int, tag: int = 0) -> pb.StreamingRecognizeResponse:

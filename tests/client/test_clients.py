@@ -25,6 +25,7 @@ from client import (
     EndpointRule,
     EventKind,
     Retry,
+    SpeakerTags,
     StreamEvent,
     StreamResult,
     Word,
@@ -387,6 +388,16 @@ def test_unary_calls_are_retried_and_typed(address: str, recognizer: FakeRecogni
         [model] = models
         assert (model.name, model.methods, model.chunk_ms) == ("tiny", ("ctc_greedy", "attention_rescoring"), 640)
     assert len(recognizer.calls) == 4
+
+
+def test_who_said_what_is_told_in_runs_of_words(address: str, recognizer: FakeRecognizer) -> None:
+    config = Config(speaker_tags=SpeakerTags(speakers=2, model="tiny"))
+    with Client(address, retry=QUICK) as client:
+        found = client.recognize(b"HOW ARE WELL THANKS HUM", config)
+    assert [(said.speaker, said.text) for said in found.said()] == [(1, "HOW ARE"), (2, "WELL THANKS"), (0, "HUM")]
+    assert found.said(channel=1) == ()
+    [sent] = recognizer.recognized
+    assert (sent.diarization_config.speaker_count, sent.diarization_config.model) == (2, "tiny")
 
 
 def _sync_unary(address: str, file: Path) -> Any:

@@ -5,6 +5,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from click.testing import CliRunner, Result
 
 from client import transcribe as module
 from client.embedded import EmbeddedServer
+from client.speaker import options as speaker_options
 from client.transcribe import transcribe
 from protos import recognizer_pb2 as pb
 from tests.client.support import FakeRecognizer
@@ -104,8 +106,8 @@ def test_json_tells_everything(run: Run, files: list[Path], recognizer: FakeReco
                         "lm_score": 0.0,
                         "confidence": 0.9,
                         "words": [
-                            {"text": "HELLO", "start_ms": 0, "end_ms": 80, "confidence": 0.75},
-                            {"text": "WORLD", "start_ms": 100, "end_ms": 180, "confidence": 0.75},
+                            {"text": "HELLO", "start_ms": 0, "end_ms": 80, "confidence": 0.75, "speaker": 0},
+                            {"text": "WORLD", "start_ms": 100, "end_ms": 180, "confidence": 0.75, "speaker": 0},
                         ],
                         "tokens": [],
                     }
@@ -180,6 +182,12 @@ def test_a_pipe_in_a_list_is_refused_before_anything_runs(run: Run, tmp_path: Pa
         ([], "nothing to transcribe"),
         (["x.wav", "--mic"], "exclude each other"),
         (["x.wav", "--offline", "--real-time"], "--offline takes whole recordings"),
+        (["x.wav", "--diarize"], "--diarize needs --offline"),
+        (["x.wav", "--offline", "--speakers", "2"], "--speaker-model go with --diarize"),
+        (
+            ["x.wav", "--offline", "--diarize", "--speakers", "2", "--max-speakers", "3"],
+            "--speakers goes without --min-speakers",
+        ),
         (["x.wav", "--models", "m"], "not with --server"),
         (["x.wav", "--cer"], "go with --trans"),
         (["x.wav", "--encoding", "linear16"], "--rate is needed"),
@@ -193,6 +201,70 @@ def test_what_cannot_be_meant_is_a_usage_error(run: Run, arguments: list[str], m
     result = run(*arguments)
     assert result.exit_code == 2
     assert message in re.sub(r"\s+", " ", result.stderr)
+
+
+@pytest.fixture
+def five(tmp_path: Path) -> Path:
+    path = tmp_path / "five.wav"
+    path.write_text("HOW ARE WELL THANKS HUM")
+    return path
+
+
+def test_diarized_text_is_cut_where_the_speaker_changes(run: Run, five: Path) -> None:
+    result = run(five, "--offline", "--diarize")
+    assert result.stdout == "five\tspeaker 1\tHOW ARE\nfive\tspeaker 2\tWELL THANKS\nfive\tnobody\tHUM\n"
+    assert result.exit_code == 0
+
+    lines = run(five, "--offline", "--diarize", "--word-times").stdout.splitlines()
+    assert lines[3:] == [
+        "\t0.00\t0.08\tHOW\t0.75\t1",
+        "\t0.10\t0.18\tARE\t0.75\t1",
+        "\t0.20\t0.28\tWELL\t0.75\t2",
+        "\t0.30\t0.38\tTHANKS\t0.75\t2",
+        "\t0.40\t0.48\tHUM\t0.75",
+    ]
+
+
+def test_diarized_json_has_the_words_speakers(run: Run, five: Path) -> None:
+    document = json.loads(run(five, "--offline", "--diarize", "--json", "--channels", 2, "--rate", 8000).stdout)
+    for result in document["results"]:
+        assert [word["speaker"] for word in result["alternatives"][0]["words"]] == [1, 1, 2, 2, 0]
+
+
+def test_what_is_known_of_the_speakers_reaches_the_server(run: Run, five: Path, recognizer: FakeRecognizer) -> None:
+    run(five, "--offline", "--diarize", "--speakers", 3, "--speaker-model", "campplus")
+    run(five, "--offline", "--diarize", "--min-speakers", 2, "--max-speakers", 4)
+    run(five, "--offline")
+    exact, between, plain = (config.diarization_config for config in recognizer.recognized)
+    assert exact == pb.SpeakerDiarizationConfig(enable_speaker_diarization=True, speaker_count=3, model="campplus")
+    assert between == pb.SpeakerDiarizationConfig(
+        enable_speaker_diarization=True, min_speaker_count=2, max_speaker_count=4
+    )
+    assert plain == pb.SpeakerDiarizationConfig()
+
+
+def test_diarization_here_serves_recogniser_and_speaker_models(
+    monkeypatch: pytest.MonkeyPatch, five: Path, address: str
+) -> None:
+    asked: list[str] = []
+
+    class Started(nullcontext[str]):
+        def __init__(self, models: str, arguments: list[str]) -> None:
+            asked.append(models)
+            self.address = address
+            super().__init__(self)  # type: ignore[arg-type]
+
+    fetched: list[list[str]] = []
+    monkeypatch.setattr(speaker_options, "EmbeddedServer", Started)
+    monkeypatch.setattr(
+        speaker_options.subprocess,
+        "run",
+        lambda command, **_: fetched.append(command[3:]) or SimpleNamespace(returncode=0),
+    )
+    result = CliRunner().invoke(transcribe, ["--offline", "--diarize", str(five)])
+    assert result.stdout.startswith("five\tspeaker 1\tHOW ARE\n")
+    assert asked == ["embedded,campplus,silero-vad,pyannote-segmentation"]
+    assert fetched == [["models", "pull", "campplus", "silero-vad", "pyannote-segmentation"]]
 
 
 def test_options_reach_the_server(run: Run, files: list[Path], recognizer: FakeRecognizer) -> None:
