@@ -6,17 +6,19 @@ import gzip
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+
 from engines.errors import BadModel
 from engines.sidefiles import read_tokens
-from speech.biasing import FittedLm, NgramLm, fit_lm, read_arpa
+from speech.biasing import FittedLm, HashedLm, NgramLm, fit_lm, read_arpa, read_kenlm
 from speech.errors import BadLanguageModel
 from speech.tokens import TokenTable
 
 _KENLM_MAGIC = b"mmap lm http://kheafield.com/code"
 
 
-def read_lm(path: Path) -> NgramLm:
-    """Read an ARPA file (.arpa, or gzipped); seconds for a big one, at once for one read before.
+def read_lm(path: Path) -> NgramLm | HashedLm:
+    """Read an ARPA file (.arpa, or gzipped) or a KenLM binary; seconds for a big one, at once for one read before.
 
     Raises BadModel naming the file, the line and what is wrong.
     """
@@ -30,11 +32,11 @@ def read_lm(path: Path) -> NgramLm:
 
 
 @lru_cache(maxsize=8)
-def _read(path: Path, mtime_ns: int, size: int) -> NgramLm:
+def _read(path: Path, mtime_ns: int, size: int) -> NgramLm | HashedLm:
     with path.open("rb") as file:
         start = file.read(len(_KENLM_MAGIC))
     if start == _KENLM_MAGIC:
-        raise BadLanguageModel("a KenLM binary, which cannot be listed: give the ARPA file that it was made of")
+        return read_kenlm(np.fromfile(path, np.uint8))
     if start.startswith(b"\x1f\x8b"):
         with gzip.open(path, "rt", encoding="utf-8") as lines:
             return read_arpa(lines)

@@ -112,7 +112,10 @@ class PositionsManifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class LanguageModelManifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An ARPA file (.arpa, .arpa.gz) that fits the tokens; a word of probability p adds weight * ln p + bonus."""
+    """An ARPA file (.arpa, .arpa.gz) or KenLM binary that fits the tokens.
+
+    A word of probability p adds weight * ln p + bonus.
+    """
 
     path: str
     weight: Annotated[float, Meta(ge=0.0, le=10.0)] = 0.2

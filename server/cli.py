@@ -38,7 +38,7 @@ def _plain_errors(command: Callable[P, None]) -> Callable[P, None]:
 @click.option("--host", help="Address to listen on (default 127.0.0.1).")
 @click.option("--port", type=int, help="Port to listen on (default 8001; 0 takes a free one).")
 @click.option("--models", help="Folders or names of models, by commas (default: the embedded and the fetched ones).")
-@click.option("--lm", help="ARPA language model (.arpa, .arpa.gz) for the models that it fits.")
+@click.option("--lm", help="Language model for the models that it fits: .arpa, .arpa.gz or a KenLM binary.")
 @click.option("--hotword-lists", help="Folder of hotword lists, NAME.txt each, that requests may name.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="TOML file with any of the settings.")
 @click.option("--metrics-port", type=int, help="Serve Prometheus numbers on this port (default: off).")
@@ -103,7 +103,11 @@ models.add_command(list_models)
 @models.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print the description as JSON.")
-@click.option("--lm", type=click.Path(dir_okay=False, path_type=Path), help="Also say whether this ARPA file fits.")
+@click.option(
+    "--lm",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also say whether this ARPA file or KenLM binary fits.",
+)
 @_plain_errors
 def check(folder: Path, as_json: bool, lm: Path | None) -> None:
     """Say what a model folder is, and what is missing or contradictory. Exits with 1 if it cannot be served."""

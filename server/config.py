@@ -155,7 +155,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     # A folder of model folders, one model folder, or a name of `chorus models list`, fetched if need be; or several,
     # separated by commas. None: the embedded models, and those that were fetched.
     models: str | None = None
-    # An ARPA language model for every model that it fits and whose model.toml names none.
+    # A language model (ARPA or KenLM binary) for every model that it fits and whose model.toml names none.
     lm: str | None = None
     # Model for requests that name none; None takes the only one, or the first by name.
     default_model: str | None = None

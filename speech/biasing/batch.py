@@ -32,7 +32,7 @@ def _build(stamp: int) -> tuple[Any, Any]:
     return compile_ahead(_ADVANCE, advance), compile_ahead(_FINISH, finish)
 
 
-_advance, _finish = _build(checksum([Path(__file__).parent / "steps.py"]))
+_advance, _finish = _build(checksum(Path(__file__).parent / name for name in ("steps.py", "hashed_steps.py")))
 
 
 def advance(

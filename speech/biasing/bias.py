@@ -8,14 +8,21 @@ from numpy.typing import NDArray
 from speech.biasing import batch
 from speech.biasing.context_graph import ContextGraph
 from speech.biasing.fitted import FittedLm
+from speech.biasing.hashed import NUM_COLUMNS, HashedLm
+from speech.biasing.ngram import NgramLm
 from speech.biasing.steps import HANDLE_SIZE, LM_STATE, MAX_GAIN, NUM_NUMBERS, NUM_STATES
 from speech.errors import BadOption
 
 MAX_LM_WEIGHT = 10.0
 MAX_LM_BONUS = 20.0
 
+_Array = NDArray[np.int32] | NDArray[np.int64] | NDArray[np.float32]
+
 _INTS = np.zeros(0, np.int32)
 _FLOATS = np.zeros(0, np.float32)
+_TABLES = np.zeros((0, NUM_COLUMNS), np.int64)
+_NO_ARCS = _FLOATS, _INTS, _INTS, _INTS, _FLOATS, _INTS
+_NO_HASHES = _INTS, _FLOATS, _TABLES, _INTS
 
 
 class Bias:
@@ -88,23 +95,27 @@ def _most_words(lm: FittedLm) -> int:
     return int(np.diff(boundaries[lm.first_char]).max(initial=0))
 
 
-def _graph_arrays(graph: ContextGraph | None) -> tuple[NDArray[np.int32] | NDArray[np.float32], ...]:
+def _graph_arrays(graph: ContextGraph | None) -> tuple[_Array, ...]:
     if graph is None:
         return _INTS, _INTS, _INTS, _INTS, _FLOATS, _FLOATS
-    return tuple(
-        map(
-            np.ascontiguousarray,
-            (graph.token, graph.first_child, graph.fail, graph.landing, graph.total, graph.gain),
-        )
+    return _contiguous(graph.token, graph.first_child, graph.fail, graph.landing, graph.total, graph.gain)
+
+
+def _lm_arrays(fitted: FittedLm | None) -> tuple[_Array, ...]:
+    if fitted is None:
+        return *_NO_ARCS, *_NO_HASHES, *(_INTS,) * 6
+    return *_grams(fitted.lm), *_contiguous(
+        fitted.token_word, fitted.first_char, fitted.chars, fitted.word_char, fitted.word_first_child, fitted.word_of
     )
 
 
-def _lm_arrays(lm: FittedLm | None) -> tuple[NDArray[np.int32] | NDArray[np.float32], ...]:
-    if lm is None:
-        return _FLOATS, _INTS, _INTS, _INTS, _FLOATS, _INTS, *(_INTS,) * 6
-    grams = lm.lm
-    arrays = (
-        grams.backoff, grams.shorter, grams.first_arc, grams.arc_word, grams.arc_log_prob, grams.arc_next,
-        lm.token_word, lm.first_char, lm.chars, lm.word_char, lm.word_first_child, lm.word_of,
-    )  # fmt: skip
+def _grams(lm: NgramLm | HashedLm) -> tuple[_Array, ...]:
+    if isinstance(lm, HashedLm):
+        # `histories` must be the model's own: searches write to it.
+        return *_NO_ARCS, lm.cells, lm.floats, lm.tables, lm.histories
+    arcs = _contiguous(lm.backoff, lm.shorter, lm.first_arc, lm.arc_word, lm.arc_log_prob, lm.arc_next)
+    return *arcs, *_NO_HASHES
+
+
+def _contiguous(*arrays: _Array) -> tuple[_Array, ...]:
     return tuple(map(np.ascontiguousarray, arrays))

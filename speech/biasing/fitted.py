@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from speech.biasing.hashed import HashedLm
 from speech.biasing.ngram import END, START, UNKNOWN, NgramLm
 from speech.biasing.trie import Trie
 from speech.errors import BadLanguageModel
@@ -36,7 +37,7 @@ class FittedLm:
     the other side knows.
     """
 
-    lm: NgramLm
+    lm: NgramLm | HashedLm
     level: Level
     coverage: float
     token_word: NDArray[np.int32] = field(default_factory=_no_ints)
@@ -47,7 +48,7 @@ class FittedLm:
     word_of: NDArray[np.int32] = field(default_factory=_no_ints)
 
 
-def fit_lm(lm: NgramLm, tokens: TokenTable) -> FittedLm:
+def fit_lm(lm: NgramLm | HashedLm, tokens: TokenTable) -> FittedLm:
     """Fit `lm` to `tokens` at token level where its words are the tokens, else at word level.
 
     Letters may differ in case between the two. Raises BadLanguageModel where neither fits, with both shares.
@@ -69,7 +70,7 @@ def fit_lm(lm: NgramLm, tokens: TokenTable) -> FittedLm:
     )
 
 
-def _fit_tokens(lm: NgramLm, tokens: TokenTable) -> FittedLm:
+def _fit_tokens(lm: NgramLm | HashedLm, tokens: TokenTable) -> FittedLm:
     numbers = {word: number for number, word in enumerate(lm.words)}
     token_word = np.full(len(tokens), -1, np.int32)
     known = speaking = 0
@@ -81,9 +82,9 @@ def _fit_tokens(lm: NgramLm, tokens: TokenTable) -> FittedLm:
     return FittedLm(lm, "token", known / max(speaking, 1), token_word=token_word)
 
 
-def _fit_words(lm: NgramLm, spellings: list[list[int]], fold: Callable[[str], str]) -> FittedLm:
+def _fit_words(lm: NgramLm | HashedLm, spellings: list[list[int]], fold: Callable[[str], str]) -> FittedLm:
     writable = {char for spelling in spellings for char in spelling}
-    log_probs = lm.arc_log_prob[: len(lm.words)]
+    log_probs = lm.unigram_log_probs
     best: dict[bytes, int] = {}  # words that differ in case only: the likelier one
     num_writable = 0
     for number, word in enumerate(lm.words):

@@ -43,6 +43,11 @@ class NgramLm:
         return sum(array.nbytes for array in arrays)
 
     @property
+    def unigram_log_probs(self) -> NDArray[np.float32]:
+        """Log-probability of each word by itself."""
+        return self.arc_log_prob[: len(self.words)]
+
+    @property
     def num_ngrams(self) -> int:
         """N-grams of all orders."""
         return len(self.arc_word)

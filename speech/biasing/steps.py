@@ -15,6 +15,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from speech.biasing.hashed import NUM_COLUMNS
+from speech.biasing.hashed_steps import score_hashed
 from speech.compiling import compiled
 
 NUM_STATES = 3
@@ -44,6 +46,11 @@ class BiasArrays(NamedTuple):
     arc_word: NDArray[np.int32]
     arc_log_prob: NDArray[np.float32]
     arc_next: NDArray[np.int32]
+    # HashedLm, in its place
+    cells: NDArray[np.int32]
+    floats: NDArray[np.float32]
+    tables: NDArray[np.int64]
+    histories: NDArray[np.int32]
     # FittedLm: token level has `token_word` only, word level all others
     token_word: NDArray[np.int32]
     first_char: NDArray[np.int32]
@@ -84,6 +91,12 @@ def _floats(handle, index):
 
 
 @compiled
+def _tables(handle, index):
+    rows = handle[2 * index + 1] // NUM_COLUMNS
+    return numba.carray(_pointer(handle[2 * index]), (rows, NUM_COLUMNS), np.int64)
+
+
+@compiled
 def open_bias(handle):
     """Return the arrays behind a handle; do it once per frame, not per token."""
     return BiasArrays(
@@ -100,12 +113,16 @@ def open_bias(handle):
         _floats(handle, 10),
         _ints(handle, 11),
         _ints(handle, 12),
-        _ints(handle, 13),
-        _ints(handle, 14),
+        _floats(handle, 13),
+        _tables(handle, 14),
         _ints(handle, 15),
         _ints(handle, 16),
         _ints(handle, 17),
-        numba.carray(_pointer(handle[36]), (handle[37],), np.float64),
+        _ints(handle, 18),
+        _ints(handle, 19),
+        _ints(handle, 20),
+        _ints(handle, 21),
+        numba.carray(_pointer(handle[44]), (handle[45],), np.float64),
     )
 
 
@@ -156,6 +173,8 @@ def step_graph(bias, node, token):
 @compiled
 def score_word(bias, state, word):
     """Return (natural log-probability, next state) of a word of the language model: Katz's back-off."""
+    if bias.tables.shape[0] > 0:
+        return score_hashed(bias, state, word)
     log_prob = 0.0
     while state != 0:
         high = bias.first_arc[state + 1]
@@ -237,7 +256,7 @@ def close_bias(bias, states):
     lm = 0.0
     if bias.token.shape[0] > 0:
         hotwords = -np.float64(bias.total[states[GRAPH_NODE]])
-    if bias.shorter.shape[0] > 0:
+    if bias.shorter.shape[0] > 0 or bias.tables.shape[0] > 0:
         state = states[LM_STATE]
         if states[WORD_NODE] != 0:
             lm, state = _end_word(bias, state, states[WORD_NODE])

@@ -160,5 +160,6 @@ def _build(stamp: int) -> tuple[Any, Any, Any]:
     return compile_ahead(STEP, step), compile_ahead(CLEAR, clear), compile_ahead(READ, read)
 
 
-_SOURCES = ("layout.py", "pool.py", "hypotheses.py", "greedy.py", "ranking.py", "beam.py", "../biasing/steps.py")
+_SOURCES = [f"{name}.py" for name in ("layout", "pool", "hypotheses", "greedy", "ranking", "beam")]
+_SOURCES += [f"../biasing/{name}.py" for name in ("steps", "hashed_steps")]
 step, clear, read = _build(checksum(Path(__file__).parent / name for name in _SOURCES))
