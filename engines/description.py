@@ -11,6 +11,7 @@ from engines.errors import BadModel
 from engines.manifest import Family, PartialFrames
 from speech.features import FbankConfig
 from speech.framing import Framing
+from speech.search.options import DEFAULT_BEAM
 
 
 class StateTensor(Struct, frozen=True, kw_only=True):
@@ -147,7 +148,7 @@ class RescoringSpec(Struct, frozen=True, kw_only=True):
     """The attention decoder. `best_index` graphs (W1, W2) weigh inside and name the best; `scores` graphs (W3) do not.
 
     `ctc_weight` and `reverse_weight` are the model's own, None where baked into the graph and not known. `beam` is the
-    number of hypotheses a graph insists on, None where it may vary.
+    number of hypotheses a graph insists on, None where it may vary; `beam_size` what a request gets that names none.
     """
 
     kind: Literal["best_index", "scores"]
@@ -158,6 +159,7 @@ class RescoringSpec(Struct, frozen=True, kw_only=True):
     sos: int
     eos: int
     beam: int | None = None
+    beam_size: int = DEFAULT_BEAM
     output_size: int | None = None
     is_batchable: bool = True
     float_type: str = "float32"

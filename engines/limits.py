@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from engines.encoder import IntArray
 from engines.errors import EngineFailed
 from speech.errors import BadOption
-from speech.search import SearchOptions
+from speech.search.options import MAX_BEAM, SearchOptions
 from speech.search.transducer import TransducerOptions
-
-MAX_BEAM = 32
 
 
 def check_search(options: SearchOptions | TransducerOptions) -> SearchOptions:

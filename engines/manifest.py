@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 
 from engines.errors import BadModel
 from speech.features import PROFILES, FbankConfig
+from speech.search.options import DEFAULT_BEAM, MAX_BEAM
 
 FILE_NAME = "model.toml"
 
@@ -38,9 +39,13 @@ class EncoderManifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class DecoderManifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The attention decoder. Weights baked into a W1 or W2 graph cannot be read from it: state them here."""
+    """The attention decoder. Weights baked into a W1 or W2 graph cannot be read from it: state them here.
+
+    `beam_size` is how many hypotheses it weighs when a request does not say.
+    """
 
     path: str
+    beam_size: Annotated[int, Meta(ge=1, le=MAX_BEAM)] = DEFAULT_BEAM
     ctc_weight: Weight | None = None
     reverse_weight: Fraction | None = None
 

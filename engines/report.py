@@ -94,7 +94,8 @@ def _rescoring(spec: RescoringSpec | None) -> list[str]:
         return ["  rescoring   no"]
     sides = "both directions" if spec.is_bidirectional else "left to right"
     weights = [f"{name} weight {value:g}" for name, value in _weights(spec) if value is not None]
-    return [f"  rescoring   {spec.decoder.name}, {sides}, {', '.join(weights) or 'weights fixed in the graph'}"]
+    chosen = ", ".join(weights) or "weights fixed in the graph"
+    return [f"  rescoring   {spec.decoder.name}, {sides}, {spec.beam_size} hypotheses, {chosen}"]
 
 
 def _weights(spec: RescoringSpec) -> list[tuple[str, float | None]]:

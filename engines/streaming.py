@@ -10,11 +10,12 @@ from typing import Protocol
 import numpy as np
 
 from engines.encoder import EncoderOutput, FloatArray, IntArray, StreamingEncoder
-from engines.limits import MAX_BEAM, check_search, require_known_tokens, require_slots
+from engines.limits import check_search, require_known_tokens, require_slots
 from speech.biasing import Bias
 from speech.features import Fbank
 from speech.framing import Framing, Window
 from speech.search import CtcSearch, Nbest, SearchOptions
+from speech.search.options import MAX_BEAM
 from speech.search.transducer import TransducerOptions
 
 

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from engines.icefall_streaming import IcefallStreamingEncoder
-from engines.limits import MAX_BEAM, require_slots, transducer_options
+from engines.limits import require_slots, transducer_options
 from engines.streaming import BatchedSteps, StepItem, StepOutput
 from engines.transducer_networks import OrtNetworks
 from speech.framing import Framing, Window
+from speech.search.options import MAX_BEAM
 from speech.search.transducer import TransducerOptions, TransducerSearch
 
 

@@ -18,10 +18,9 @@ from speech.audio import Encoding
 from speech.endpoint import EndpointConfig, EndpointRule
 from speech.recognition import ResultOptions
 from speech.results import Alternative, EventKind, Result, SpeechEvent, Token, Word
-from speech.search.options import SearchOptions
+from speech.search.options import DEFAULT_BEAM, MAX_BEAM, SearchOptions
 from speech.search.transducer.options import LIMITS, TransducerOptions
 
-MAX_BEAM = 32
 RATES = (8000, 48000)
 
 # Fields of DecodingConfig to those of TransducerOptions, and which of them a method reads.
@@ -70,6 +69,8 @@ class ModelFacts(Protocol):
     def methods(self) -> tuple[str, ...]: ...
     @property
     def top_k(self) -> int: ...
+    @property
+    def rescoring_beam(self) -> int: ...
     @property
     def lm_weights(self) -> tuple[float, float] | None: ...
     @property
@@ -122,7 +123,8 @@ def _decoding(config: pb.DecodingConfig, model: ModelFacts) -> DecodingOptions:
     if method in TRANSDUCER_METHODS:
         return DecodingOptions(_transducer_search(config, method), rescoring=False)
     _refuse_fields(config, TRANSDUCER_FIELDS.keys() - {"beam_size", "blank_penalty"}, method)
-    beam_size = in_range("decoding.beam_size", config.beam_size, 0, MAX_BEAM) or 10
+    beam_size = in_range("decoding.beam_size", config.beam_size, 0, MAX_BEAM)
+    beam_size = beam_size or (model.rescoring_beam if method == "attention_rescoring" else DEFAULT_BEAM)
     top_k = in_range("decoding.top_k", config.top_k, 0, model.top_k) or model.top_k
     search = SearchOptions(
         method="ctc_greedy" if method == "ctc_greedy" else "ctc_prefix_beam",

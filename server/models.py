@@ -32,6 +32,7 @@ from speech.biasing.spelling import Speller
 from speech.endpoint import K2_RULES, EndpointConfig
 from speech.framing import Framing
 from speech.search.nbest import Nbest
+from speech.search.options import DEFAULT_BEAM
 from speech.tokens import TokenTable
 from speech.transcript import TOKEN_LEAD_MS
 
@@ -112,6 +113,11 @@ class ServedModel:
         description = self.loaded.description
         halves = (description.streaming, description.offline)
         return min((half.candidates for half in halves if half and half.candidates), default=DEFAULT_CANDIDATES)
+
+    @property
+    def rescoring_beam(self) -> int:
+        """How many hypotheses are rescored for those who do not say."""
+        return DEFAULT_BEAM if self.loaded.rescorer is None else self.loaded.rescorer.spec.beam_size
 
     def check_weights(self, ctc_weight: float | None, reverse_weight: float | None) -> None:
         """Raise BadOption for weights that this model cannot rescore with."""

@@ -11,6 +11,7 @@ from engines.families import common
 from engines.families.common import Findings, Graph, Inspection, Wanted
 from engines.manifest import DecoderManifest
 from engines.ort import Array
+from speech.search.options import DEFAULT_BEAM
 from speech.tokens import TokenTable
 
 BEST_INDEX_INPUTS: Wanted = {
@@ -60,6 +61,7 @@ def describe(graph: Graph, tokens: TokenTable, inspection: Inspection, output_si
         sos=sos,
         eos=eos,
         beam=beam,
+        beam_size=inspection.manifest.decoder.beam_size if inspection.manifest.decoder else DEFAULT_BEAM,
         output_size=width,
         is_batchable=batchable,
         float_type=common.float_type(graph.model),

@@ -84,13 +84,13 @@ class TaughtTrainer(train.Trainer):
             groups.setdefault((scale, decay, name.startswith("ctc.")), []).append(parameter)
         return [{"params": p, "weight_decay": d, "scale": s, "head": h} for (s, d, h), p in groups.items()]
 
-    def _bootstrap(self) -> None:
+    def _begin(self) -> None:
+        self._measure_statistics()
         weights = {k: torch.from_numpy(v) for k, v in encoder_weights(self.arguments.teacher).items()}
         take_weights(self.model.encoder, weights)
         self._teach_stem()
         with torch.no_grad():
             self.model.ctc.bias[BLANK_ID] = 4.0  # most frames are blank: that need not be learned
-        self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
 
     def _teach_stem(self) -> None:
         """The convolutions alone, within their own minutes."""

@@ -5,6 +5,8 @@ from torch import Tensor, nn
 
 from recipes.transducer.config import HeadConfig
 
+_STRAIGHT = 0.2  # frames of a trained encoder have a deviation near one half: tanh(0.1) is 0.0997
+
 
 class Decoder(nn.Module):
     """Embeds the last `context_size` tokens and mixes them by a grouped convolution; negative ids embed to zero."""
@@ -36,3 +38,17 @@ class Head(nn.Module):
     def join(self, encoder: Tensor, decoder: Tensor) -> Tensor:
         """Projected outputs that broadcast against each other -> logits."""
         return self.output(torch.tanh(encoder + decoder))
+
+    @torch.no_grad()
+    def say(self, ctc: nn.Linear) -> None:
+        """Make the logits those of a CTC layer over the same frames, whatever was said before.
+
+        A joiner as wide as the encoder hands small frames on, where tanh is nearly straight, and CTC's weights undo
+        the scale. The decoder has no part in it at first; what it learns to add comes on top of a model that works.
+        """
+        self.encoder_proj.weight.copy_(_STRAIGHT * torch.eye(ctc.in_features))
+        self.encoder_proj.bias.zero_()
+        self.decoder_proj.weight.zero_()
+        self.decoder_proj.bias.zero_()
+        self.output.weight.copy_(ctc.weight / _STRAIGHT)
+        self.output.bias.copy_(ctc.bias)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from recipes.synthesis.shards import Utterance
 from recipes.u2pp.bootstrap import Aligned, bootstrap
@@ -70,7 +71,7 @@ class Trainer:
         self.arguments = arguments
         self.tokens = Tokens(arguments.tokens)
         self.config = self._configure()
-        self.model = Model(self.config, arguments.dropout)
+        self.model = self._new_model(arguments.dropout)
         self.optimiser = torch.optim.AdamW(self._groups(), lr=1e-4, betas=(0.9, 0.98), foreach=True)
         self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.state = State()
@@ -80,6 +81,10 @@ class Trainer:
 
     def _configure(self) -> ModelConfig:
         return ModelConfig(vocabulary_size=len(self.tokens))
+
+    def _new_model(self, dropout: float = 0.0) -> nn.Module:
+        """What is trained: it has an `encoder`."""
+        return Model(self.config, dropout)
 
     def _groups(self) -> list[dict[str, object]]:
         """Parameter groups; each one's `scale` multiplies the learning rate."""
@@ -99,15 +104,16 @@ class Trainer:
         self.corpus.refresh()
         self.held_out = self.corpus.sources.pop("heldout", [])
         print("hours", {k: round(v, 2) for k, v in self.corpus.hours().items()}, "held out", len(self.held_out))
-        print("parameters", num_parameters(self.model.encoder), num_parameters(self.model.decoder), flush=True)
+        print("parameters", {name: num_parameters(part) for name, part in self.model.named_children()}, flush=True)
         if self._checkpoint.exists():
             self._resume()
         else:
-            self._measure_statistics()
-            self._bootstrap()
+            self._begin()
+            self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
 
-    def _bootstrap(self) -> None:
+    def _begin(self) -> None:
         """What happens once, before the first step."""
+        self._measure_statistics()
         if self.arguments.aligned:
             aligned = Aligned(self.arguments.aligned)
             bootstrap(self.model, aligned, self.arguments.aligned_minutes, self.arguments.seed)
@@ -118,7 +124,6 @@ class Trainer:
         front = self.model.encoder.subsampling
         front.mean.copy_(torch.from_numpy(frames.mean(0)))
         front.inverse_deviation.copy_(torch.from_numpy(1.0 / frames.std(0)))
-        self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
 
     def _shares(self) -> dict[str, float]:
         pairs = (item.split("=") for item in self.arguments.shares.split(","))
@@ -241,34 +246,43 @@ class Trainer:
     def _measure(self) -> None:
         """Greedy streaming WER of the averaged weights on held-out utterances."""
         began = time.monotonic()
-        model = Model(self.config)
+        model = self._new_model()
         model.load_state_dict(self.average)
         model.eval()
-        units, pairs = self.tokens.units(), []
-        for start, batch in enumerate(plain_batches(self.held_out, self.tokens)):
+        heard: list[str] = []
+        for batch in plain_batches(self.held_out, self.tokens):
             output, _, counts, _ = encode(
                 model, batch.features, batch.lengths, self.config.chunk, self.config.left_chunks
             )
-            best = model.ctc(output).argmax(-1)
-            for row, (ids, count) in enumerate(zip(best.tolist(), counts.tolist(), strict=True)):
-                pairs.append((self.held_out[16 * start + row].transcript, greedy(ids[:count], units)))
+            heard.extend(self._greedy(model, output, counts))
+        pairs = list(zip((u.transcript for u in self.held_out), heard, strict=True))
         if pairs:
             rate = word_error_rate(pairs)
             self.state.log.append({"step": self.state.step, "minutes": self.state.elapsed_s / 60, "held_out_wer": rate})
             print(f"held-out WER {rate:.1f} %  e.g. {pairs[1]}", flush=True)
         self.state.elapsed_s += time.monotonic() - began
 
+    def _greedy(self, model: nn.Module, output: torch.Tensor, counts: torch.Tensor) -> list[str]:
+        """Texts of encoder frames (batch, frames, dim), of which `counts` are valid."""
+        best = model.ctc(output).argmax(-1)
+        units = self.tokens.units()
+        return [greedy(ids[:count], units) for ids, count in zip(best.tolist(), counts.tolist(), strict=True)]
+
+    def _sizes(self) -> dict[str, dict[str, object]]:
+        """What, beside weights, a checkpoint must tell for the model to be made again."""
+        return {"config": self.config.as_dict()}
+
     def save(self) -> None:
         """Write checkpoint and log atomically."""
-        values = {"config": self.config.as_dict(), "model": self.model.state_dict(), "average": self.average}
+        values = self._sizes() | {"model": self.model.state_dict(), "average": self.average}
         values |= {"optimiser": self.optimiser.state_dict(), "step": self.state.step, "log": self.state.log}
         values |= {"elapsed_s": self.state.elapsed_s, "audio_s": self.state.audio_s}
         partial = self._checkpoint.with_suffix(".partial")
         torch.save(values, partial)
         partial.rename(self._checkpoint)
-        fields = ["step", "minutes", "hours", "rate", "ctc", "inner", "attention", "taught", "held_out_wer"]
+        fields = list(dict.fromkeys(name for row in self.state.log for name in row))
         with (self.arguments.output / "log.csv").open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, fields, extrasaction="ignore")
+            writer = csv.DictWriter(stream, fields)
             writer.writeheader()
             writer.writerows(self.state.log)
 

@@ -6,6 +6,9 @@ import msgspec
 
 from speech.errors import BadOption
 
+MAX_BEAM = 32  # hypotheses of one stream; what servers allocate for
+DEFAULT_BEAM = 10  # WeNet's
+
 Method = Literal["ctc_greedy", "ctc_prefix_beam"]
 
 
@@ -19,7 +22,7 @@ class SearchOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """
 
     method: Method = "ctc_prefix_beam"
-    beam_size: int = 10
+    beam_size: int = DEFAULT_BEAM
     top_k: int = 10
     blank_skip: float = 1.0
     cutoff_prob: float = 1.0

@@ -117,6 +117,7 @@ def test_one_folder_holds_both_halves_by_paths(tmp_path: Path) -> None:
     (tmp_path / "model.toml").write_text(
         'name = "both"\nlanguage = "en-US"\n[streaming]\nencoder = "online/encoder.onnx"\n'
         '[offline]\nencoder = "whole/encoder.onnx"\n[decoder]\npath = "whole/decoder.onnx"\nctc_weight = 0.25\n'
+        "beam_size = 20\n"
     )
     description = inspect(tmp_path)
     assert description.problems == ()
@@ -125,6 +126,7 @@ def test_one_folder_holds_both_halves_by_paths(tmp_path: Path) -> None:
     assert description.offline is not None
     assert description.rescoring is not None
     assert description.rescoring.ctc_weight == 0.25
+    assert description.rescoring.beam_size == 20
 
 
 def test_full_precision_is_preferred_to_its_reduced_twin(tmp_path: Path) -> None:
@@ -324,7 +326,12 @@ def test_manifest_that_names_no_file_is_a_problem(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("nmae = 1", "nmae"), ("[streaming]\nencoder = 3", r"\$.streaming.encoder"), ("= 1", "model.toml")],
+    [
+        ("nmae = 1", "nmae"),
+        ('[decoder]\npath = "decoder.onnx"\nbeam_size = 33', r"<= 32.*\$.decoder.beam_size"),
+        ("[streaming]\nencoder = 3", r"\$.streaming.encoder"),
+        ("= 1", "model.toml"),
+    ],
 )
 def test_wrong_manifest_is_an_error_that_names_the_key(tmp_path: Path, text: str, message: str) -> None:
     graphs.gpu_model(tmp_path)

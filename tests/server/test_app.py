@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import socket
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -20,6 +22,7 @@ from server.errors import IdleStream, StartFailed, UnknownModel
 from server.hotwords import Hotwords
 from server.housekeeping import check_integrity
 from server.servicer import StreamCall
+from speech.search.options import SearchOptions
 from tests.server.support import DATA, linear16, running, speech_like, stream, tiny_config
 
 TLS = DATA / "tls"
@@ -79,6 +82,27 @@ async def test_a_client_that_never_reads_loses_its_slot() -> None:
             with pytest.raises(IdleStream, match=r"no result was read for 0\.05 s"):
                 await call.push(linear16(speech_like(2.0)))
             await call.close({})
+
+
+@pytest.mark.asyncio
+async def test_a_model_says_how_many_hypotheses_it_rescores(tmp_path: Path) -> None:
+    folder = shutil.copytree(DATA / "models" / "w2", tmp_path / "wide")
+    (folder / "model.toml").write_text(
+        '[streaming]\nencoder = "encoder.onnx"\n[decoder]\npath = "decoder.onnx"\nbeam_size = 20\n'
+    )
+    async with start_server(tiny_config(tmp_path)) as server:
+        model = server.models.default
+
+        def beam(**decoding: Any) -> int:
+            config = pb.RecognitionConfig(encoding=pb.LINEAR16, sample_rate_hertz=16000)
+            config.decoding.CopyFrom(pb.DecodingConfig(**decoding))
+            search = convert.recognition_options(config, model).decoding.search
+            assert isinstance(search, SearchOptions)
+            return search.beam_size
+
+        assert beam(method=pb.ATTENTION_RESCORING) == 20
+        assert beam(method=pb.ATTENTION_RESCORING, beam_size=3) == 3
+        assert beam(method=pb.CTC_PREFIX_BEAM) == 10
 
 
 @pytest.mark.asyncio
