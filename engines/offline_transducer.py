@@ -8,11 +8,12 @@ import numpy as np
 
 from engines.encoder import FloatArray
 from engines.icefall_offline import IcefallOfflineEncoder
-from engines.limits import MAX_BEAM, transducer_options
+from engines.limits import transducer_options
 from engines.recordings import BatchedRecordings, OfflineItem, OfflineOutput
 from engines.transducer_networks import OrtNetworks
 from speech.features import FbankConfig
 from speech.search import SearchOptions
+from speech.search.options import MAX_BEAM
 from speech.search.transducer import TransducerOptions, TransducerSearch
 
 

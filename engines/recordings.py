@@ -10,13 +10,14 @@ from typing import Protocol
 import numpy as np
 
 from engines.encoder import FloatArray
-from engines.limits import MAX_BEAM, check_search, require_known_tokens
+from engines.limits import check_search, require_known_tokens
 from engines.offline import Encoded, OfflineEncoder
 from engines.rescoring import RescoreItem, Rescorer
 from speech.biasing import Bias
 from speech.errors import BadAudio
 from speech.features import Fbank, FbankConfig
 from speech.search import CtcSearch, Nbest, SearchOptions
+from speech.search.options import MAX_BEAM
 from speech.search.transducer import TransducerOptions
 
 
