@@ -31,6 +31,7 @@ from engines.families import (
     wenet_cpu,
 )
 from engines.families.common import Findings, Graph, Inspection, Role
+from engines.families.icefall import hears_whisper
 from engines.language_model import describe_lm, fitted_lm
 from engines.manifest import EncoderManifest, Family, Manifest, fbank_config, read_manifest
 from engines.ort import OrtModel, OrtOptions
@@ -287,6 +288,8 @@ class _Inspector:
         spec = streaming or offline
         profile = PROFILES[_profile(spec.family) if spec is not None else "wenet"]
         stated = _stated_front_end(graphs.values())
+        if spec is not None and any(hears_whisper(graph.model) for graph in graphs.values()):
+            profile = msgspec.structs.replace(PROFILES["whisper"], num_bins=spec.num_bins)
         try:
             # What the training's settings say is a default too: model.toml is the last word.
             config = fbank_config(self.manifest.features, FbankConfig(**{**_fields(profile), **stated}))

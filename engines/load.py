@@ -129,7 +129,7 @@ def _offline(
     if spec.head == "transducer":
         assert description.transducer is not None, "a folder without decoder and joiner has a problem"
         return OfflineTransducer(
-            IcefallOfflineEncoder(spec, options.offline_batch, description.fbank.pad_value, options.ort),
+            IcefallOfflineEncoder(spec, options.offline_batch, description.fbank.row_pad_value, options.ort),
             OrtNetworks(description.transducer, options.ort),
             description.fbank,
             subsampling=spec.subsampling,
@@ -151,7 +151,7 @@ def _offline(
 
 
 def _open_offline(spec: OfflineSpec, description: ModelDescription, options: EngineOptions) -> OfflineEncoder:
-    pad_value = description.fbank.pad_value
+    pad_value = description.fbank.row_pad_value
     if spec.names is not None:
         return IcefallOfflineCtc(IcefallOfflineEncoder(spec, options.offline_batch, pad_value, options.ort))
     return open_offline(spec, options.offline_batch, pad_value, options.ort)

@@ -98,10 +98,7 @@ class BatchedSteps(ABC):
                 self.close_slot(slot)
 
     def _features(self, items: Sequence[StepItem], num_frames: IntArray) -> FloatArray:
-        features = self._fbank(np.stack([item.window.samples for item in items]))
-        for row, count in zip(features, num_frames, strict=True):
-            row[count:] = self.framing.fbank.pad_value
-        return features
+        return self._fbank.windows(np.stack([item.window.samples for item in items]), num_frames)
 
     @abstractmethod
     def close_slot(self, slot: int) -> None:

@@ -1,7 +1,11 @@
-"""Log-mel features as Kaldi computes them, vectorised over streams. `speech/framing.py` cuts streams into windows."""
+"""Log-mel features as Kaldi computes them, or Whisper, vectorised over streams.
+
+`speech/framing.py` cuts streams into windows.
+"""
 
 import math
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -11,9 +15,10 @@ from msgspec import Meta
 
 from speech.audio import Samples
 from speech.errors import BadOption
+from speech.mel import analysis_window, kaldi_banks, slaney_banks
 
 Features = npt.NDArray[np.float32]
-"""(frames, bins) or (batch, frames, bins) float32: natural log of mel energies."""
+"""(frames, bins) or (batch, frames, bins) float32: log of mel energies, natural or, in Whisper's style, to base 10."""
 
 _BLOCK_FRAMES = 512
 """Frames per pass: about 4 MB of scratch whatever the batch, and the passes stay in the processor's cache."""
@@ -25,7 +30,13 @@ class FbankConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     `scale` multiplies samples in [-1, 1] (32768 gives int16 values). With `snip_edges` frames lie wholly inside the
     audio; without, they are centred on multiples of the shift and the audio is mirrored at both ends.
     `high_hz` <= 0 counts down from half the sample rate.
+
+    `style` "whisper" is what models with the metadata `feature=whisper` hear (sherpa-onnx, kaldi-native-fbank):
+    librosa's mel banks over a spectrum of just the frame, a periodic window, log10, and each window's values lifted to
+    at most 8 below its highest and scaled, (x + 4) / 4. `pad_value` is meant before that.
     """
+
+    style: Literal["kaldi", "whisper"] = "kaldi"
 
     sample_rate: Annotated[int, Meta(ge=8000, le=48000)] = 16000
     num_bins: Annotated[int, Meta(ge=1, le=512)] = 80
@@ -54,6 +65,11 @@ class FbankConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def top_hz(self) -> float:
         """Upper edge of the last mel bin, in Hz."""
         return self.high_hz if self.high_hz > 0 else self.sample_rate / 2 + self.high_hz
+
+    @property
+    def row_pad_value(self) -> float:
+        """What stands behind a shorter recording in a batch."""
+        return self.pad_value if self.style == "kaldi" else (self.pad_value + _WHISPER_LIFT) / _WHISPER_LIFT
 
     @property
     def frame_length(self) -> int:
@@ -85,6 +101,7 @@ class FbankConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return max(left, 0), max(self.num_samples(num_frames) - left - num_samples, 0)
 
 
+_WHISPER_RANGE, _WHISPER_LIFT = 8.0, 4.0  # OpenAI's log_mel_spectrogram
 _ICEFALL_PAD = math.log(1e-10)  # icefall pads features with the log of this energy
 
 PROFILES: dict[str, FbankConfig] = {
@@ -93,6 +110,17 @@ PROFILES: dict[str, FbankConfig] = {
     "sherpa-onnx-wenet": FbankConfig(snip_edges=False, high_hz=-400.0),
     "sherpa-triton-offline": FbankConfig(scale=1.0, snip_edges=False),
     "sherpa-triton-streaming": FbankConfig(scale=1.0),
+    "whisper": FbankConfig(
+        style="whisper",
+        scale=1.0,
+        snip_edges=False,
+        low_hz=0.0,
+        window="hann",
+        preemphasis=0.0,
+        remove_dc=False,
+        log_floor=1e-10,
+        pad_value=-10.0,
+    ),
     "wespeaker": FbankConfig(window="hamming"),
     "3d-speaker": FbankConfig(scale=1.0),
     "sherpa-onnx-speaker": FbankConfig(scale=1.0, snip_edges=False, high_hz=-400.0),
@@ -115,9 +143,14 @@ class Fbank:
     def __init__(self, config: FbankConfig) -> None:
         """Prepare window and mel banks."""
         self.config = config
-        self._fft_length = 1 << (config.frame_length - 1).bit_length()
-        self._window = (_window(config) * config.scale).astype(np.float32)
-        self._banks = _mel_banks(config, self._fft_length)
+        self._is_whisper = config.style == "whisper"
+        length = config.frame_length
+        self._fft_length = length if self._is_whisper else 1 << (length - 1).bit_length()
+        window = analysis_window(config.window, length, is_periodic=self._is_whisper)
+        self._window = (window * config.scale).astype(np.float32)
+        banks = slaney_banks if self._is_whisper else kaldi_banks
+        self._banks = banks(config.num_bins, config.low_hz, config.top_hz, config.sample_rate, self._fft_length)
+        self._log = np.log10 if self._is_whisper else np.log
 
     def num_frames(self, num_samples: int) -> int:
         """Frames that `whole` gives for this many samples."""
@@ -130,8 +163,8 @@ class Fbank:
     def __call__(self, samples: Samples) -> Features:
         """Turn (batch, n) windows into (batch, frames, bins); frames lie wholly inside, whatever `snip_edges` says.
 
-        Scratch memory does not grow with the batch. A row's result differs from its result alone by float32
-        rounding at most.
+        Nothing is normalised: Whisper's style needs `windows` or `whole`. Scratch memory does not grow with the batch.
+        A row's result differs from its result alone by float32 rounding at most.
         """
         length, shift = self.config.frame_length, self.config.frame_shift
         batch, num_samples = samples.shape
@@ -147,11 +180,31 @@ class Fbank:
                 features[place] = self._log_mel(frames[place])
         return features
 
+    def windows(self, samples: Samples, num_frames: Sequence[int] | npt.NDArray[np.int32]) -> Features:
+        """Turn (batch, n) windows into what an encoder hears, (batch, frames, bins): `num_frames` of each are valid.
+
+        Frames behind them are padding, and Whisper's normalisation sees each window for itself.
+        """
+        features = self(samples)
+        for row, count in zip(features, num_frames, strict=True):
+            row[count:] = self.config.pad_value
+        return self._normalised(features)
+
     def whole(self, samples: Samples) -> Features:
         """Turn a whole recording, (n,) samples, into (frames, bins), mirrored at its ends unless `snip_edges`."""
         left, right = self.config.mirrored_edges(len(samples))
         extended = reflect(samples, left, right) if left or right else samples
-        return self(extended[np.newaxis])[0, : self.num_frames(len(samples))]
+        features: Features = self._normalised(self(extended[np.newaxis])[:, : self.num_frames(len(samples))])[0]
+        return features
+
+    def _normalised(self, features: Features) -> Features:
+        """Compress the range of each of (batch, frames, bins) as Whisper does, in place; Kaldi's style has no such."""
+        if self._is_whisper and features.size:
+            floor = features.max(axis=(1, 2), keepdims=True) - np.float32(_WHISPER_RANGE)
+            np.maximum(features, floor, out=features)
+            features += np.float32(_WHISPER_LIFT)
+            features /= np.float32(_WHISPER_LIFT)
+        return features
 
     def _log_mel(self, frames: Samples) -> Features:
         """Turn frames (rows, n, length) into (rows, n, bins), in Kaldi's order: DC, pre-emphasis, window, spectrum."""
@@ -167,31 +220,13 @@ class Fbank:
             previous *= np.float32(self.config.preemphasis)
             block -= previous
         block *= self._window
-        spectrum = scipy.fft.rfft(padded)  # transforms several frames at once by SIMD: a seventh of np.fft.rfft's time
-        parts = spectrum.view(np.float32)  # real and imaginary parts side by side
+        spectrum: Any = scipy.fft.rfft(
+            padded
+        )  # transforms several frames at once by SIMD: a seventh of np.fft.rfft's time
+        parts: Features = spectrum.view(np.float32)  # real and imaginary parts side by side
         np.square(parts, out=parts)
-        energies = (parts[..., ::2] + parts[..., 1::2]) @ self._banks
+        power = parts[..., ::2] + parts[..., 1::2]
+        energies: Features = np.matmul(power, self._banks, dtype=np.float32)
         np.maximum(energies, np.float32(self.config.log_floor), out=energies)
-        return np.log(energies, out=energies)
-
-
-def _window(config: FbankConfig) -> npt.NDArray[np.float64]:
-    """Return the window; Kaldi divides by length - 1, and its Povey window is a Hann window to the power 0.85."""
-    cosine = np.cos(2 * np.pi * np.arange(config.frame_length) / (config.frame_length - 1))
-    if config.window == "hamming":
-        return 0.54 - 0.46 * cosine
-    hann = 0.5 - 0.5 * cosine
-    return hann if config.window == "hann" else hann**0.85
-
-
-def _mel_banks(config: FbankConfig, fft_length: int) -> Features:
-    """Return triangles on the mel axis (HTK's 1127 ln(1 + f / 700)) as (fft_length // 2 + 1, bins) float32."""
-    edges = np.linspace(_mel(config.low_hz), _mel(config.top_hz), config.num_bins + 2)
-    mel = _mel(np.arange(fft_length // 2 + 1, dtype=np.float64) * config.sample_rate / fft_length)[:, np.newaxis]
-    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
-    weights = np.minimum((mel - left) / (centre - left), (right - mel) / (right - centre))
-    return np.maximum(weights, 0.0).astype(np.float32)
-
-
-def _mel(hz: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    return 1127.0 * np.log1p(np.asarray(hz, np.float64) / 700.0)
+        self._log(energies, out=energies)
+        return energies

@@ -83,6 +83,11 @@ def streaming_family(graph: Graph, layout: Layout) -> Family | None:
     return None
 
 
+def hears_whisper(model: OrtModel) -> bool:
+    """Whether the model was trained on Whisper's features, as its metadata say."""
+    return "whisper" in (model.metadata.get("feature"), model.metadata.get("feature_type"))
+
+
 def is_ctc(graph: Graph) -> bool:
     """Whether the first output is log-probabilities: by its name, or by what the metadata say."""
     name, comment = next(iter(graph.model.outputs)), graph.model.metadata.get("comment", "")

@@ -20,9 +20,6 @@ def describe(graph: Graph, half: EncoderManifest | None, inspection: Inspection)
     """Read the encoder's sizes from its inputs and from three runs; None after adding a problem."""
     findings, model = inspection.findings, graph.model
     names = _names(graph)
-    if model.metadata.get("feature") == "whisper":
-        findings.problem(f"{graph.path.name} wants Whisper's features (feature=whisper), which this server cannot make")
-        return None
     batchable = common.is_batchable(graph, names.features, findings)
     bins = common.fixed_sizes(graph, names.features, (2,), findings)
     if batchable is None or bins is None:

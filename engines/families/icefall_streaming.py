@@ -29,9 +29,6 @@ def describe(graph: Graph, half: EncoderManifest | None, inspection: Inspection)
             f"{len(layout.states)} states); known are zipformer2, zipformer and conformer"
         )
         return None
-    if graph.model.metadata.get("feature") == "whisper":
-        findings.problem(f"{graph.path.name} wants Whisper's features (feature=whisper), which this server cannot make")
-        return None
     batchable = common.is_batchable(graph, layout.features.name, findings)
     bins = common.fixed_sizes(graph, layout.features.name, (2,), findings)
     if batchable is None:

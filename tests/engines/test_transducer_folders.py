@@ -14,6 +14,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from engines.describe import inspect
 from engines.errors import BadModel
 from engines.report import describe_text
+from speech.features import PROFILES
 from speech.search.transducer import TransducerOptions
 from tests.engines.helpers import noise, open_model, same_nbest, stream
 
@@ -181,7 +182,6 @@ def cut_short(folder):
         ("k5", edited("joiner", fix_batch), "takes a fixed batch"),
         ("k5", edited("decoder", fix_batch), "takes a fixed batch"),
         ("k4", with_a_joiner_of_another, "takes 12 values as encoder_out, encoder.onnx makes 16"),
-        ("k2", edited("encoder", set_metadata(feature="whisper")), "feature=whisper"),
         ("k2", edited("encoder", set_metadata(model_type="lstm")), "of a kind that this server does not know"),
         ("k2", cut_short, "not an ONNX graph that can be run"),
         ("k1", edited("encoder", set_metadata(model_type="conformer")), "its encoder frames are those of a zipformer2"),
@@ -194,6 +194,15 @@ def test_folder_that_does_not_fit_together_is_refused_with_one_message(name, spo
     assert len(description.problems) == 1, description.problems
     with pytest.raises(BadModel, match=complaint):
         description.require_usable()
+
+
+@pytest.mark.parametrize(("name", "key"), [("k2", "feature"), ("k1", "feature"), ("k3-streaming", "feature_type")])
+def test_metadata_choose_whisper_s_features(name, key, tmp_path):
+    folder = copied(name, tmp_path)
+    edited("ctc" if name.startswith("k3") else "encoder", set_metadata(**{key: "whisper"}))(folder)
+    description = inspect(folder)
+    assert description.problems == ()
+    assert description.fbank == PROFILES["whisper"]
 
 
 def test_manifest_names_files_and_switches_to_old_ways(tmp_path):

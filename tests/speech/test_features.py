@@ -10,6 +10,8 @@ import pytest
 from speech.errors import BadOption
 from speech.features import PROFILES, Fbank, FbankConfig, reflect
 
+KALDI = [name for name, config in PROFILES.items() if config.style == "kaldi"]
+
 
 def voice_like(num_samples: int, sample_rate: int = 16000) -> np.ndarray:
     """Harmonics of a gliding pitch under a syllable-like envelope, with breath noise: no digital silence."""
@@ -39,7 +41,7 @@ def kaldi_fbank(samples: np.ndarray, config: FbankConfig) -> np.ndarray:
     return np.array(frames, np.float32).reshape(-1, config.num_bins)
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("profile", KALDI)
 @pytest.mark.parametrize("num_samples", [79, 80, 300, 399, 400, 720, 32000])
 def test_every_profile_agrees_with_kaldi(profile: str, num_samples: int) -> None:
     fbank = Fbank(PROFILES[profile])
@@ -68,7 +70,7 @@ def test_other_settings_agree_with_kaldi(config: FbankConfig) -> None:
     assert np.abs(features - expected).max() < 1e-3
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("profile", KALDI)
 def test_digital_silence_gives_the_floor_and_no_infinity(profile: str) -> None:
     features = Fbank(PROFILES[profile]).whole(np.zeros(1600, np.float32))
     assert np.allclose(features, np.log(1.1920929e-07))
