@@ -1,12 +1,31 @@
 #!/bin/sh
-# recipes/export_english.sh CHECKPOINT BPE_MODEL FLOAT_FOLDER MODEL_FOLDER: ONNX in float32, and the small files to ship.
+# recipes/export_english.sh WORK MODELS: ONNX in float32 under WORK/float, and the small files to ship under MODELS.
+# WORK holds run/checkpoint.pt, transducer/checkpoint.pt (each if there is one) and bpe.model.
 set -eu
-checkpoint=$1 tokens=$2 float=$3 model=$4
-python -m recipes.u2pp.export_gpu --checkpoint "$checkpoint" --tokens "$tokens" --output "$float"
-mkdir -p "$model"
-for name in streaming offline; do
-    python -m recipes.u2pp.quantise "$float/$name/encoder.onnx" "$model/$name.onnx"
-done
-python -m recipes.u2pp.share_weights "$model/streaming.onnx" "$model/offline.onnx" "$model/encoder.bin"
-python -m recipes.u2pp.quantise "$float/decoder.onnx" "$model/decoder.onnx"
-cp "$float/streaming/units.txt" "$float/streaming/train.yaml" "$model/"
+work=$1 models=$2 float=$1/float tokens=$1/bpe.model
+
+if [ -f "$work/run/checkpoint.pt" ]; then
+    model=$models/english-u2pp
+    python -m recipes.u2pp.export_gpu --checkpoint "$work/run/checkpoint.pt" --tokens "$tokens" --output "$float/u2pp"
+    mkdir -p "$model"
+    for name in streaming offline; do
+        python -m recipes.u2pp.quantise "$float/u2pp/$name/encoder.onnx" "$model/$name.onnx"
+    done
+    python -m recipes.u2pp.share_weights "$model/streaming.onnx" "$model/offline.onnx" "$model/encoder.bin"
+    python -m recipes.u2pp.quantise "$float/u2pp/decoder.onnx" "$model/decoder.onnx"
+    cp "$float/u2pp/streaming/units.txt" "$float/u2pp/streaming/train.yaml" "$model/"
+fi
+if [ -f "$work/transducer/checkpoint.pt" ]; then
+    model=$models/english-transducer
+    python -m recipes.transducer.export --checkpoint "$work/transducer/checkpoint.pt" --tokens "$tokens" \
+        --output "$float/transducer" --float32
+    mkdir -p "$model"
+    for name in streaming offline; do
+        python -m recipes.u2pp.quantise "$float/transducer/$name/encoder.onnx" "$model/$name.onnx"
+    done
+    python -m recipes.u2pp.share_weights "$model/streaming.onnx" "$model/offline.onnx" "$model/encoder.bin"
+    for name in decoder joiner; do
+        python -m recipes.u2pp.quantise "$float/transducer/streaming/$name.onnx" "$model/$name.onnx"
+    done
+    cp "$float/transducer/streaming/tokens.txt" "$model/"
+fi
