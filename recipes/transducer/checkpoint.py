@@ -22,11 +22,12 @@ class Transducer(nn.Module):
         self.ctc = nn.Linear(config.dim, config.vocabulary_size)
 
 
-def from_u2pp(trained: Model, decoder_dim: int) -> Transducer:
-    """A transducer on a U2++ model's encoder that begins by saying what its CTC layer says."""
-    dim = trained.config.dim
-    sizes = HeadConfig(vocabulary_size=trained.config.vocabulary_size, decoder_dim=decoder_dim, joiner_dim=dim)
-    model = Transducer(trained.config, sizes)
+def from_u2pp(trained: Model, head: HeadConfig) -> Transducer:
+    """A transducer on a U2++ model's encoder that begins by saying what its CTC layer says.
+
+    The joiner has to be as wide as the encoder.
+    """
+    model = Transducer(trained.config, head)
     model.encoder.load_state_dict(trained.encoder.state_dict())
     model.ctc.load_state_dict(trained.ctc.state_dict())
     model.head.say(trained.ctc)

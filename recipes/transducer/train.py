@@ -36,16 +36,22 @@ class TransducerTrainer(train.Trainer):
     def _configure(self) -> ModelConfig:
         return self._trained.config if self._trained else super()._configure()
 
+    def _head_config(self) -> HeadConfig:
+        return HeadConfig(
+            vocabulary_size=len(self.tokens),
+            context_size=self.arguments.context_size,
+            decoder_dim=self.arguments.decoder_dim,
+            joiner_dim=self.config.dim,
+        )
+
     def _new_model(self, dropout: float = 0.0) -> nn.Module:
-        width = self.arguments.decoder_dim
-        sizes = HeadConfig(vocabulary_size=len(self.tokens), decoder_dim=width, joiner_dim=self.config.dim)
-        return Transducer(self.config, sizes, dropout)
+        return Transducer(self.config, self._head_config(), dropout)
 
     def _begin(self) -> None:
         if self._trained is None:
             super()._begin()
         else:
-            self.model.load_state_dict(from_u2pp(self._trained, self.arguments.decoder_dim).state_dict())
+            self.model.load_state_dict(from_u2pp(self._trained, self._head_config()).state_dict())
 
     def _groups(self) -> list[dict[str, object]]:
         head = [*self.model.head.parameters(), *self.model.ctc.parameters()]
@@ -83,7 +89,8 @@ def main() -> None:
     parser.add_argument("--encoder-rate", type=float, default=0.25, help="the encoder's share of the rate")
     parser.add_argument("--head-share", type=float, default=0.15, help="share of the budget with the encoder frozen")
     parser.add_argument("--ctc", type=float, default=0.3, help="weight of the CTC loss beside")
-    parser.add_argument("--decoder-dim", type=int, default=192)
+    parser.add_argument("--decoder-dim", type=int, default=256)
+    parser.add_argument("--context-size", type=int, default=4, help="tokens the decoder remembers; icefall's has 2")
     train.run(TransducerTrainer, parser.parse_args())
 
 
