@@ -1,7 +1,9 @@
 """The one task of a batcher: takes batches from its queue, hands them to the executor, gives out their results.
 
-Everything but the engine's `run` happens on the event loop's thread, so nothing here is locked. The loop sleeps until
-an event wakes it: an item while the engine is free, the end of a batch, a timer that was asked for, or `close`.
+Everything but the engine's `run` happens on the event loop's thread, so nothing here is locked. Batches are started by
+callbacks, which cost less than waking a task: the end of a batch, which finds the engine free, starts the next one
+before its waiters run; a first item waits for those that arrive in the same turn of the event loop; a timer may have
+been asked for. The task only waits for the end.
 """
 
 import asyncio
@@ -63,11 +65,12 @@ class BatchLoop(Generic[Waiting]):
         self._executor = executor
         self._workers = workers
         self._flights: set[Flight[Waiting]] = set()
-        self._wake = asyncio.Event()
+        self._end = asyncio.Event()
         self._empty = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: Timer | None = None
         self._timer_at = math.inf
+        self._is_asked = False
         self._is_closed = False
         self._has_ended = False
         self._crash: BaseException | None = None
@@ -92,7 +95,7 @@ class BatchLoop(Generic[Waiting]):
             raise
         self.stats.submitted += 1
         if len(self._flights) < self._workers or self._queue.next_expiry < self._timer_at:
-            self._wake.set()
+            self._ask_to_start()
         try:
             return await pending.future
         finally:
@@ -109,10 +112,10 @@ class BatchLoop(Generic[Waiting]):
             raise RuntimeError("serve() runs once in a batcher's life")
         self._loop = asyncio.get_running_loop()
         try:
+            self._start_batches()
             while not self._is_closed or self._flights:
-                self._start_batches()
-                await self._wake.wait()
-                self._wake.clear()
+                self._end.clear()
+                await self._end.wait()
                 if self._crash is not None:
                     raise self._crash
         except BaseException as error:
@@ -132,8 +135,25 @@ class BatchLoop(Generic[Waiting]):
         """Refuse new items and fail the waiting ones with BatcherClosed; `serve` returns after those in flight."""
         self._is_closed = True
         self._fail_all(self._queue.clear(), None)
-        self._wake.set()
+        self._end.set()
         self._announce_if_empty()
+
+    def _ask_to_start(self) -> None:
+        """Start batches once what is ready to run on the event loop has run."""
+        if self._loop is not None and not self._is_asked:
+            self._is_asked = True
+            self._loop.call_soon(self._start_what_waits)
+
+    def _start_what_waits(self) -> None:
+        """Start batches from a callback, where a bug would be lost: it ends `serve` instead."""
+        self._is_asked = False
+        if self._has_ended or self._crash is not None:
+            return
+        try:
+            self._start_batches()
+        except BaseException as error:
+            self._crash = error
+            self._end.set()
 
     def _start_batches(self) -> None:
         now = self.clock.now()
@@ -184,7 +204,11 @@ class BatchLoop(Generic[Waiting]):
             self._fail_all(flight.batch, error)  # no longer in flight, so `_abort` would miss them
             if self._has_ended:
                 raise  # no task left to end: the loop's exception handler is the last one to tell
-        self._wake.set()
+            self._end.set()
+        else:
+            self._start_what_waits()
+        if self._is_closed:
+            self._end.set()
         self._announce_if_empty()
 
     def _give_out(self, batch: list[Waiting], future: "Future[Sequence[Any]]") -> None:
@@ -204,7 +228,7 @@ class BatchLoop(Generic[Waiting]):
         self.stats.cancelled += 1
         self._queue.discard(pending, self.clock.now())
         # Taking one item out may leave another one first, or the queue empty.
-        self._wake.set()
+        self._ask_to_start()
         self._announce_if_empty()
 
     def _abort(self, error: BaseException) -> None:
@@ -229,7 +253,7 @@ class BatchLoop(Generic[Waiting]):
 
     def _on_timer(self) -> None:
         self._timer, self._timer_at = None, math.inf
-        self._wake.set()
+        self._start_what_waits()
 
     def _announce_if_empty(self) -> None:
         if not self._queue and not self._flights:

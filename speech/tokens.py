@@ -24,7 +24,6 @@ _DISAMBIGUATION = re.compile(r"#\d+")
 _UNSPACED = "\u2e80-\u2fdf\u3000-\u30ff\u3100-\u312f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\ufe30-\ufe4f"
 _UNSPACED += "\uff00-\uff9f\U00020000-\U0003ffff"
 _IS_UNSPACED = re.compile(f"[{_UNSPACED}]")
-_SPACES = re.compile(r"\s+")
 _GAP = re.compile(f"(?<=[{_UNSPACED}]) +(?=[{_UNSPACED}])")
 
 
@@ -63,7 +62,6 @@ class TokenTable:
         self.has_byte_pieces = self._ids.get("<0xFF>", 0) - self._ids.get("<0x00>", 0) == 255
         # What each token writes: text, or the bytes of a part of a character.
         self.spellings = tuple(self._spell(token) for token in range(len(self.pieces)))
-        self._has_bytes = any(isinstance(spelling, bytes) for spelling in self.spellings)
 
     @classmethod
     def from_lines(cls, lines: Iterable[str]) -> Self:
@@ -111,16 +109,22 @@ class TokenTable:
         Bytes are assembled before they are decoded; those that are not UTF-8 become U+FFFD. Raises BadTokens for an
         id outside the table.
         """
-        if len(ids):  # the two that can be outside: a check per token would cost more than the rest
+        if ids and min(ids) < 0:  # which would silently be another token
             self._spelling(min(ids))
+        spellings = self.spellings
+        try:
+            parts = [spellings[token] for token in ids]
+        except IndexError:
             self._spelling(max(ids))
-        spellings = [self.spellings[token] for token in ids]
-        if self._has_bytes and any(isinstance(spelling, bytes) for spelling in spellings):
-            data = b"".join(part if isinstance(part, bytes) else part.encode() for part in spellings)
-            written = data.decode(errors="replace")
-        else:
-            written = "".join(cast(list[str], spellings))
-        return _GAP.sub("", _SPACES.sub(" ", written.replace(SPACE_MARK, " "))).strip()
+            raise
+        try:
+            written = "".join(cast(list[str], parts))
+        except TypeError:  # some are bytes
+            written = b"".join([part if isinstance(part, bytes) else part.encode() for part in parts]).decode(
+                errors="replace"
+            )
+        text = " ".join(written.replace(SPACE_MARK, " ").split())
+        return text if text.isascii() else _GAP.sub("", text)
 
     def words(
         self, ids: Sequence[int], starts: Sequence[int], ends: Sequence[int], confidences: Sequence[float]
