@@ -29,8 +29,8 @@ MAX_BLOCKS = 64  # decoded blocks a container thread may be ahead of the session
 class Intake(Protocol):
     """A call's audio, bytes in and (channels, n) float32 out, at the model's rate."""
 
-    def push(self, data: bytes) -> AsyncGenerator[np.ndarray, None]:
-        """Decode one packet; the samples come in pieces."""
+    def push(self, data: bytes | bytearray) -> AsyncGenerator[np.ndarray, None]:
+        """Decode one packet, which stays as it is meanwhile; the samples come in pieces."""
 
     def finish(self) -> AsyncGenerator[np.ndarray, None]:
         """End the audio and give what was held back."""
@@ -57,9 +57,10 @@ class PcmIntake:
         self._resampler = Resampler(audio.sample_rate, sample_rate, audio.channels)
         self._rates = audio.sample_rate, sample_rate
 
-    async def push(self, data: bytes) -> AsyncGenerator[np.ndarray, None]:
-        for begin in range(0, len(data), SLICE_BYTES):
-            samples = self._resampler.push(self._decoder.push(data[begin : begin + SLICE_BYTES]))
+    async def push(self, data: bytes | bytearray) -> AsyncGenerator[np.ndarray, None]:
+        view = memoryview(data)
+        for begin in range(0, len(view), SLICE_BYTES):
+            samples = self._resampler.push(self._decoder.push(view[begin : begin + SLICE_BYTES]))
             if samples.shape[1]:
                 yield samples
 
@@ -88,7 +89,7 @@ class ContainerIntake:
         self._executor = executor
         self._started = False
 
-    async def push(self, data: bytes) -> AsyncGenerator[np.ndarray, None]:
+    async def push(self, data: bytes | bytearray) -> AsyncGenerator[np.ndarray, None]:
         if not self._started:
             self._executor.submit(self._decode)
             self._started = True
@@ -163,7 +164,7 @@ class _Pipe:
 
     # --- the loop's side
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | bytearray) -> None:
         with self._changed:
             if self._done:  # what follows the container's end is not audio
                 return

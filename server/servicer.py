@@ -129,7 +129,8 @@ class RecognizerServicer(rpc.RecognizerServicer):
     async def _next_message(self, call: StreamCall, context: Stream, idle_timeout_s: float) -> Any:
         """The next request, or END. Raises IdleStream, after the results of what was heard, when none came in time."""
         try:
-            return await call.watchdog.wait(context.read())
+            with call.watchdog:
+                return await context.read()
         except TimeoutError:
             with suppress(BadAudio):  # a file cut short by the silence: the silence is what ended it
                 await call.finish()
@@ -182,10 +183,9 @@ class StreamCall:
         """Recognise one packet and those held before it."""
         for session in self._sessions:
             session.begin()
-        if self._held:
-            self._held += data
-            data, self._held = bytes(self._held), bytearray()
-        async with aclosing(self._intake.push(data)) as pieces:
+        self._held += data
+        held, self._held = self._held, bytearray()
+        async with aclosing(self._intake.push(held)) as pieces:
             async for samples in pieces:
                 await self._push_samples(samples)
                 if self.is_done:  # the rest of the packet is not heard: decoding it would only hold up the loop
@@ -251,7 +251,8 @@ class StreamCall:
         """Flow control stops us while the client does not read; one that never reads must not keep its slot."""
         timeout_s = self._model.config.streaming.idle_timeout_s
         try:
-            await self.watchdog.wait(self._write(message))
+            with self.watchdog:
+                await self._write(message)
         except TimeoutError:
             raise IdleStream(f"no result was read for {timeout_s:g} s (streaming.idle_timeout_s)") from None
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from typing import TypeVar
-
-T = TypeVar("T")
+from types import TracebackType
 
 
 class IdleWatchdog:
-    """Waits on behalf of one stream, one wait at a time, each for at most `timeout_s`. Ends with `close`."""
+    """Bounds the waits of one stream, one at a time: `with watchdog:` around what may take `timeout_s` at most.
+
+    Raises TimeoutError out of the block that took too long; what it awaited is then cancelled. Ends with `close`.
+    """
 
     def __init__(self, timeout_s: float) -> None:
         """Make one inside a running loop."""
@@ -21,21 +21,21 @@ class IdleWatchdog:
         self._since = 0.0
         self._is_late = False
 
-    async def wait(self, awaitable: Awaitable[T]) -> T:
-        """Return what `awaitable` gives. Raises TimeoutError when it took too long; it is then cancelled."""
-        task = self._waiting = asyncio.current_task()
+    def __enter__(self) -> None:
+        task = asyncio.current_task(self._loop)
         assert task is not None, "a watchdog waits inside a task"
+        self._waiting = task
         self._since = self._loop.time()
         if self._timer is None:
             self._timer = self._loop.call_at(self._since + self._timeout_s, self._look)
-        try:
-            return await awaitable
-        except asyncio.CancelledError:
-            if self._is_late and task.uncancel() == 0:
-                raise TimeoutError from None
-            raise
-        finally:
-            self._waiting, self._is_late = None, False
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        task, is_late = self._waiting, self._is_late
+        self._waiting, self._is_late = None, False
+        if is_late and kind is asyncio.CancelledError and task is not None and task.uncancel() == 0:
+            raise TimeoutError from None
 
     def close(self) -> None:
         """Take the timer back; harmless when there is none."""

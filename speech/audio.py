@@ -83,12 +83,12 @@ class PcmDecoder:
         self._partial = b""
         self._num_decoded = 0  # per channel, to name a bad sample's place
 
-    def push(self, data: bytes) -> Samples:
+    def push(self, data: bytes | memoryview) -> Samples:
         """Return the samples that `data` completes, (channels, n). Raises BadAudio for NaN and infinity in FLOAT32."""
-        data = self._partial + data if self._partial else data
-        num_bytes = len(data) - len(data) % self.frame_bytes
-        self._partial = bytes(data[num_bytes:])
-        interleaved = self._to_float(memoryview(data)[:num_bytes])
+        view = memoryview(self._partial + data if self._partial else data)
+        num_bytes = len(view) - len(view) % self.frame_bytes
+        self._partial = bytes(view[num_bytes:])
+        interleaved = self._to_float(view[:num_bytes])
         samples = np.ascontiguousarray(interleaved.reshape(-1, self._channels).T)
         if self._encoding is Encoding.FLOAT32:
             require_finite(samples, self._num_decoded)
@@ -109,5 +109,7 @@ class PcmDecoder:
         if self._encoding is Encoding.FLOAT32:
             return np.frombuffer(data, dtype="<f4").astype(np.float32)  # a copy: the packet's memory is not ours
         if self._encoding is Encoding.LINEAR16:
-            return np.frombuffer(data, dtype="<i2").astype(np.float32) * np.float32(1 / 32768)
+            samples = np.frombuffer(data, dtype="<i2").astype(np.float32)
+            samples *= np.float32(1 / 32768)
+            return samples
         return _TABLES[self._encoding][np.frombuffer(data, dtype=np.uint8)]

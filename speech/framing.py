@@ -221,9 +221,12 @@ class Framer:
     def _cut(self, num_frames: int) -> Window:
         if self._num_windows == 0 and self._left:
             self._mirror_start()
-        num_samples = self.framing.fbank.num_samples(num_frames)
-        samples = np.zeros(self._window_samples, np.float32)
-        samples[:num_samples] = self._buffer[self._next : self._next + num_samples]
+        if num_frames == self.framing.window_frames:
+            samples = self._buffer[self._next : self._next + self._window_samples].copy()
+        else:
+            num_samples = self.framing.fbank.num_samples(num_frames)
+            samples = np.zeros(self._window_samples, np.float32)
+            samples[:num_samples] = self._buffer[self._next : self._next + num_samples]
         window = Window(samples, num_frames, self._num_windows * self.framing.stride_frames, is_last=False)
         self._next += self._stride_samples
         self._num_windows += 1

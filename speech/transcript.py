@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -75,8 +76,11 @@ def geometric_mean(confidences: Sequence[float] | NDArray[np.float32]) -> float:
     """Return the geometric mean of probabilities, 0 for none."""
     if len(confidences) == 0:
         return 0.0
-    logs = np.log(np.maximum(confidences, 1e-30, dtype=np.float64))
-    return math.exp(float(np.add.reduce(logs)) / len(confidences))  # `mean` takes as long as all the rest
+    values = [float(value) for value in confidences]
+    product = math.prod(values)
+    if product > sys.float_info.min:
+        return product ** (1 / len(values))
+    return math.exp(sum(math.log(max(value, 1e-30)) for value in values) / len(values))
 
 
 def stability(nbest: Nbest) -> float:

@@ -1,11 +1,30 @@
 """The bound on silence ends a wait, and nothing else."""
 
 import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
 from unittest.mock import Mock
 
 import pytest
 
 from server.watchdog import IdleWatchdog
+
+T = TypeVar("T")
+
+
+class HandClock:
+    """Sets the running loop's clock ahead by hand; timers that are due then fire in its next turn."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ahead = 0.0
+        loop = asyncio.get_running_loop()
+        real = loop.time
+        monkeypatch.setattr(loop, "time", lambda: real() + self.ahead)
+
+
+async def wait(watchdog: IdleWatchdog, awaitable: Awaitable[T]) -> T:
+    with watchdog:
+        return await awaitable
 
 
 async def message() -> str:
@@ -15,7 +34,7 @@ async def message() -> str:
 @pytest.mark.asyncio
 async def test_a_message_in_time_is_returned() -> None:
     watchdog = IdleWatchdog(5)
-    assert await watchdog.wait(message()) == "audio"
+    assert await wait(watchdog, message()) == "audio"
     watchdog.close()
 
 
@@ -24,18 +43,39 @@ async def test_silence_times_out_and_the_task_lives_on() -> None:
     watchdog = IdleWatchdog(0.01)
     for _ in range(2):
         with pytest.raises(TimeoutError):
-            await watchdog.wait(asyncio.Event().wait())
+            await wait(watchdog, asyncio.Event().wait())
     await asyncio.sleep(0)  # a cancellation left behind would surface here
-    assert await watchdog.wait(message()) == "audio"
+    assert await wait(watchdog, message()) == "audio"
     watchdog.close()
 
 
 @pytest.mark.asyncio
-async def test_a_wait_has_its_whole_time_whatever_the_timer_was_armed_for() -> None:
-    watchdog = IdleWatchdog(0.05)
-    await watchdog.wait(message())  # arms the timer, which fires during the next wait
-    await asyncio.sleep(0.03)
-    assert await watchdog.wait(asyncio.sleep(0.03, "audio")) == "audio"
+async def test_a_wait_has_its_whole_time_whatever_the_timer_was_armed_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, watchdog, spoken = HandClock(monkeypatch), IdleWatchdog(100), asyncio.Event()
+    await wait(watchdog, message())  # arms the timer for 100 s
+    clock.ahead = 60
+    waiting = asyncio.create_task(wait(watchdog, spoken.wait()))
+    await asyncio.sleep(0)
+    clock.ahead = 120  # the timer fires, but this wait has lasted 60 s only
+    for _ in range(3):
+        await asyncio.sleep(0)
+    spoken.set()
+    assert await waiting
+    watchdog.close()
+
+
+@pytest.mark.asyncio
+async def test_a_wait_ends_when_its_own_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, watchdog = HandClock(monkeypatch), IdleWatchdog(100)
+    await wait(watchdog, message())
+    clock.ahead = 60
+    waiting = asyncio.create_task(wait(watchdog, asyncio.Event().wait()))
+    await asyncio.sleep(0)
+    for clock.ahead in (120, 170):
+        for _ in range(3):
+            await asyncio.sleep(0)
+    with pytest.raises(TimeoutError):
+        await waiting
     watchdog.close()
 
 
@@ -46,7 +86,7 @@ async def test_waits_share_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "call_at", arm)
     watchdog = IdleWatchdog(5)
     for _ in range(100):
-        await watchdog.wait(message())
+        await wait(watchdog, message())
     assert arm.call_count == 1
     watchdog.close()
 
@@ -54,7 +94,7 @@ async def test_waits_share_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.asyncio
 async def test_a_real_cancellation_passes_through() -> None:
     watchdog = IdleWatchdog(60)
-    task = asyncio.create_task(watchdog.wait(asyncio.Event().wait()))
+    task = asyncio.create_task(wait(watchdog, asyncio.Event().wait()))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
