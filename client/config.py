@@ -103,6 +103,8 @@ class LanguageModel:
     disabled: bool = False
     weight: float | None = None
     bonus: float | None = None
+    lodr_weight: float = 0.0
+    """Of the server's token bigram, which is subtracted (LODR): transducers' beam searches only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +213,7 @@ def _hotwords(hotwords: Hotwords | None) -> pb.HotwordsConfig | None:
 def _language_model(lm: LanguageModel | None) -> pb.LanguageModelConfig | None:
     if lm is None:
         return None
-    return pb.LanguageModelConfig(disabled=lm.disabled, weight=lm.weight, bonus=lm.bonus)
+    return pb.LanguageModelConfig(disabled=lm.disabled, weight=lm.weight, bonus=lm.bonus, lodr_weight=lm.lodr_weight)
 
 
 def _speaker_tags(tags: SpeakerTags | None) -> pb.SpeakerDiarizationConfig | None:

@@ -71,6 +71,7 @@ recognition_options = _join(
     click.option("--hotword-list", multiple=True, metavar="NAME", help="A list that the server has; may be repeated."),
     click.option("--lm-weight", type=click.FloatRange(0, 10), help="Of the model's language model; 0 is without it."),
     click.option("--lm-bonus", type=click.FloatRange(-20, 20), help="Added for each word by the language model."),
+    click.option("--lodr-weight", type=click.FloatRange(0, 10), help="Of the server's bigram, which is subtracted."),
     click.option("--n-best", type=click.IntRange(1, 32), default=1, help="Alternatives per segment."),
     click.option("--word-times", is_flag=True, help="Print each word with its times."),
     click.option("--token-times", is_flag=True, help="With --json: tokens with their times, too."),
@@ -142,9 +143,10 @@ def _speaker_tags(options: dict[str, Any]) -> SpeakerTags | None:
 
 def _language_model(options: dict[str, Any]) -> LanguageModel | None:
     weight, bonus = options["lm_weight"], options["lm_bonus"]
-    if weight is None and bonus is None:
+    lodr = options["lodr_weight"] or 0.0
+    if weight is None and bonus is None and not lodr:
         return None
-    return LanguageModel(disabled=weight == 0, weight=weight or None, bonus=bonus)
+    return LanguageModel(disabled=weight == 0, weight=weight or None, bonus=bonus, lodr_weight=lodr)
 
 
 def _endpointing(options: dict[str, Any]) -> Endpointing | None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from engines.errors import BadModel
 from engines.sidefiles import read_tokens
-from speech.biasing import FittedLm, HashedLm, NgramLm, fit_lm, read_arpa, read_kenlm
+from speech.biasing import FittedLm, HashedLm, Lodr, NgramLm, fit_lm, fit_lodr, read_arpa, read_kenlm
 from speech.errors import BadLanguageModel
 from speech.tokens import TokenTable
 
@@ -49,6 +49,14 @@ def fitted_lm(path: Path, tokens: TokenTable) -> FittedLm:
     lm = read_lm(path)
     try:
         return fit_lm(lm, tokens)
+    except BadLanguageModel as error:
+        raise BadModel(f"{path}: {error}") from error
+
+
+def fitted_lodr(path: Path, tokens: TokenTable) -> Lodr:
+    """Read a bigram over `tokens`, to be subtracted. Raises BadModel naming the file and what is wrong."""
+    try:
+        return fit_lodr(read_lm(path), tokens)
     except BadLanguageModel as error:
         raise BadModel(f"{path}: {error}") from error
 

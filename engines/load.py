@@ -10,9 +10,10 @@ from msgspec import Meta, Struct
 
 from engines.description import ModelDescription, OfflineSpec, StreamingSpec
 from engines.encoder import StreamingEncoder
+from engines.errors import BadModel
 from engines.icefall_offline import IcefallOfflineCtc, IcefallOfflineEncoder
 from engines.icefall_streaming import IcefallCtcEncoder, IcefallStreamingEncoder
-from engines.language_model import fitted_lm
+from engines.language_model import fitted_lm, fitted_lodr
 from engines.offline import OfflineEncoder, open_offline
 from engines.offline_transducer import OfflineTransducer
 from engines.ort import OrtOptions
@@ -24,7 +25,7 @@ from engines.streaming_transducer import StreamingTransducer
 from engines.transducer_networks import OrtNetworks
 from engines.wenet_cpu import WenetCpuEncoder
 from engines.wenet_streaming import WenetStreamingEncoder
-from speech.biasing import FittedLm
+from speech.biasing import FittedLm, Lodr
 from speech.tokens import TokenTable
 
 Count = Annotated[int, Meta(ge=1)]
@@ -59,6 +60,7 @@ class LoadedModel:
     rescorer: Rescorer | None
     lm: FittedLm | None = None
     lm_weights: tuple[float, float] = DEFAULT_LM_WEIGHTS
+    lodr: Lodr | None = None
 
 
 def load(description: ModelDescription, options: EngineOptions) -> LoadedModel:
@@ -85,6 +87,13 @@ def with_lm(loaded: LoadedModel, path: Path) -> LoadedModel:
     if loaded.lm is not None:
         return loaded
     return replace(loaded, lm=fitted_lm(path, loaded.tokens))
+
+
+def with_lodr(loaded: LoadedModel, path: Path) -> LoadedModel:
+    """Give a transducer the bigram that requests may have subtracted. Raises BadModel where it does not fit."""
+    if loaded.description.transducer is None:
+        raise BadModel(f"{path}: LODR is for transducers, which {loaded.description.name} is not")
+    return replace(loaded, lodr=fitted_lodr(path, loaded.tokens))
 
 
 def load_streaming(description: ModelDescription, tokens: TokenTable, options: EngineOptions) -> StreamingEngine:

@@ -24,19 +24,19 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17protos/recognizer.proto\x12\tchorus.v1\"\xd5\x02\n\x0e\x44\x65\x63odingConfig\x12)\n\x06method\x18\x01 \x01(\x0e\x32\x19.chorus.v1.DecodingMethod\x12\x11\n\tbeam_size\x18\x02 \x01(\x05\x12\r\n\x05top_k\x18\x03 \x01(\x05\x12\x1a\n\x12\x63utoff_probability\x18\x04 \x01(\x02\x12\x15\n\rblank_penalty\x18\x05 \x01(\x02\x12\x17\n\nctc_weight\x18\x06 \x01(\x02H\x00\x88\x01\x01\x12\x1b\n\x0ereverse_weight\x18\x07 \x01(\x02H\x01\x88\x01\x01\x12\x13\n\x0bmax_symbols\x18\n \x01(\x05\x12\x1e\n\x16\x63onfidence_temperature\x18\x0b \x01(\x02\x12\x0c\n\x04\x62\x65\x61m\x18\x0c \x01(\x02\x12\x14\n\x0cmax_contexts\x18\r \x01(\x05\x12\x12\n\nmax_states\x18\x0e \x01(\x05\x42\r\n\x0b_ctc_weightB\x11\n\x0f_reverse_weight\"d\n\x0c\x45ndpointRule\x12\x1f\n\x17min_trailing_silence_ms\x18\x01 \x01(\x05\x12\x18\n\x10min_utterance_ms\x18\x02 \x01(\x05\x12\x19\n\x11must_contain_text\x18\x03 \x01(\x08\"\x9d\x01\n\x11\x45ndpointingConfig\x12\x10\n\x08\x64isabled\x18\x01 \x01(\x08\x12&\n\x05rule1\x18\x02 \x01(\x0b\x32\x17.chorus.v1.EndpointRule\x12&\n\x05rule2\x18\x03 \x01(\x0b\x32\x17.chorus.v1.EndpointRule\x12&\n\x05rule3\x18\x04 \x01(\x0b\x32\x17.chorus.v1.EndpointRule\"(\n\x07Hotword\x12\x0e\n\x06phrase\x18\x01 \x01(\t\x12\r\n\x05\x62oost\x18\x02 \x01(\x02\"z\n\x0eHotwordsConfig\x12$\n\x08hotwords\x18\x01 \x03(\x0b\x32\x12.chorus.v1.Hotword\x12\r\n\x05lists\x18\x02 \x03(\t\x12\r\n\x05\x62oost\x18\x03 \x01(\x02\x12$\n\x04unit\x18\x04 \x01(\x0e\x32\x16.chorus.v1.HotwordUnit\"e\n\x13LanguageModelConfig\x12\x10\n\x08\x64isabled\x18\x01 \x01(\x08\x12\x13\n\x06weight\x18\x02 \x01(\x02H\x00\x88\x01\x01\x12\x12\n\x05\x62onus\x18\x03 \x01(\x02H\x01\x88\x01\x01\x42\t\n\x07_weightB\x08\n\x06_bonus\"\x9a\x01\n\x18SpeakerDiarizationConfig\x12\"\n\x1a\x65nable_speaker_diarization\x18\x01 \x01(\x08\x12\x19\n\x11min_speaker_count\x18\x02 \x01(\x05\x12\x19\n\x11max_speaker_count\x18\x03 \x01(\x05\x12\x15\n\rspeaker_count\x18\n \x01(\x05\x12\r\n\x05model\x18\x0b \x01(\t\"\x89\x04\n\x11RecognitionConfig\x12*\n\x08\x65ncoding\x18\x01 \x01(\x0e\x32\x18.chorus.v1.AudioEncoding\x12\x19\n\x11sample_rate_hertz\x18\x02 \x01(\x05\x12\x15\n\rlanguage_code\x18\x03 \x01(\t\x12\x18\n\x10max_alternatives\x18\x04 \x01(\x05\x12\x1b\n\x13\x61udio_channel_count\x18\x07 \x01(\x05\x12 \n\x18\x65nable_word_time_offsets\x18\x08 \x01(\x08\x12!\n\x19\x65nable_token_time_offsets\x18\t \x01(\x08\x12\r\n\x05model\x18\r \x01(\t\x12?\n\x12\x64iarization_config\x18\x13 \x01(\x0b\x32#.chorus.v1.SpeakerDiarizationConfig\x12\x38\n\x12\x65ndpointing_config\x18\x19 \x01(\x0b\x32\x1c.chorus.v1.EndpointingConfig\x12+\n\x08hotwords\x18\x1a \x01(\x0b\x32\x19.chorus.v1.HotwordsConfig\x12\x36\n\x0elanguage_model\x18\x1b \x01(\x0b\x32\x1e.chorus.v1.LanguageModelConfig\x12+\n\x08\x64\x65\x63oding\x18\x1e \x01(\x0b\x32\x19.chorus.v1.DecodingConfig\"}\n\x1aStreamingRecognitionConfig\x12,\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1c.chorus.v1.RecognitionConfig\x12\x17\n\x0finterim_results\x18\x02 \x01(\x08\x12\x18\n\x10single_utterance\x18\x03 \x01(\x08\"\x8c\x01\n\x19StreamingRecognizeRequest\x12\x41\n\x10streaming_config\x18\x01 \x01(\x0b\x32%.chorus.v1.StreamingRecognitionConfigH\x00\x12\x17\n\raudio_content\x18\x02 \x01(\x0cH\x00\x42\x13\n\x11streaming_request\"\xa8\x01\n\x1aStreamingRecognizeResponse\x12\x36\n\x07results\x18\x01 \x03(\x0b\x32%.chorus.v1.StreamingRecognitionResult\x12%\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x16.chorus.v1.SpeechEvent\x12+\n\x08hotwords\x18\x03 \x01(\x0b\x32\x19.chorus.v1.HotwordsReport\"T\n\x0eHotwordsReport\x12\x14\n\x0cnum_hotwords\x18\x01 \x01(\x05\x12\x17\n\x0fnum_unspellable\x18\x02 \x01(\x05\x12\x13\n\x0bunspellable\x18\x03 \x03(\t\"\xe1\x01\n\x1aStreamingRecognitionResult\x12=\n\x0c\x61lternatives\x18\x01 \x03(\x0b\x32\'.chorus.v1.SpeechRecognitionAlternative\x12\x10\n\x08is_final\x18\x02 \x01(\x08\x12\x11\n\tstability\x18\x03 \x01(\x02\x12\x13\n\x0b\x63hannel_tag\x18\x05 \x01(\x05\x12\x17\n\x0f\x61udio_processed\x18\x06 \x01(\x02\x12\x0f\n\x07segment\x18\n \x01(\x05\x12\x10\n\x08start_ms\x18\x0b \x01(\x05\x12\x0e\n\x06\x65nd_ms\x18\x0c \x01(\x05\"\xc7\x01\n\x1cSpeechRecognitionAlternative\x12\x12\n\ntranscript\x18\x01 \x01(\t\x12\x12\n\nconfidence\x18\x02 \x01(\x02\x12\"\n\x05words\x18\x03 \x03(\x0b\x32\x13.chorus.v1.WordInfo\x12#\n\x06tokens\x18\x04 \x03(\x0b\x32\x13.chorus.v1.WordInfo\x12\r\n\x05score\x18\x05 \x01(\x02\x12\x15\n\rhotword_score\x18\x06 \x01(\x02\x12\x10\n\x08lm_score\x18\x07 \x01(\x02\"c\n\x08WordInfo\x12\x10\n\x08start_ms\x18\x01 \x01(\x05\x12\x0e\n\x06\x65nd_ms\x18\x02 \x01(\x05\x12\x0c\n\x04word\x18\x03 \x01(\t\x12\x12\n\nconfidence\x18\x04 \x01(\x02\x12\x13\n\x0bspeaker_tag\x18\x05 \x01(\x05\"\xbd\x01\n\x0bSpeechEvent\x12)\n\x04type\x18\x01 \x01(\x0e\x32\x1b.chorus.v1.SpeechEvent.Type\x12\x0f\n\x07time_ms\x18\x02 \x01(\x05\x12\x13\n\x0b\x63hannel_tag\x18\x03 \x01(\x05\x12\x0c\n\x04rule\x18\x04 \x01(\t\"O\n\x04Type\x12\x14\n\x10TYPE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSPEECH_START\x10\x01\x12\x0c\n\x08\x45NDPOINT\x10\x02\x12\x11\n\rEND_OF_STREAM\x10\x03\"O\n\x10RecognizeRequest\x12,\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1c.chorus.v1.RecognitionConfig\x12\r\n\x05\x61udio\x18\x02 \x01(\x0c\"\x8e\x01\n\x11RecognizeResponse\x12\x33\n\x07results\x18\x01 \x03(\x0b\x32\".chorus.v1.SpeechRecognitionResult\x12\x17\n\x0f\x61udio_processed\x18\x02 \x01(\x02\x12+\n\x08hotwords\x18\x03 \x01(\x0b\x32\x19.chorus.v1.HotwordsReport\"\x8f\x01\n\x17SpeechRecognitionResult\x12=\n\x0c\x61lternatives\x18\x01 \x03(\x0b\x32\'.chorus.v1.SpeechRecognitionAlternative\x12\x13\n\x0b\x63hannel_tag\x18\x02 \x01(\x05\x12\x10\n\x08start_ms\x18\x03 \x01(\x05\x12\x0e\n\x06\x65nd_ms\x18\x04 \x01(\x05\"\x13\n\x11ListModelsRequest\":\n\x12ListModelsResponse\x12$\n\x06models\x18\x01 \x03(\x0b\x32\x14.chorus.v1.ModelInfo\"\xf6\x01\n\tModelInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rlanguage_code\x18\x02 \x01(\t\x12\x12\n\nis_default\x18\x03 \x01(\x08\x12\x11\n\tstreaming\x18\x04 \x01(\x08\x12\x0f\n\x07offline\x18\x05 \x01(\x08\x12*\n\x07methods\x18\x06 \x03(\x0e\x32\x19.chorus.v1.DecodingMethod\x12\x19\n\x11sample_rate_hertz\x18\x07 \x01(\x05\x12\x10\n\x08\x63hunk_ms\x18\x08 \x01(\x05\x12\x17\n\x0fvocabulary_size\x18\t \x01(\x05\x12\x1a\n\x12has_language_model\x18\n \x01(\x08*~\n\rAudioEncoding\x12\x18\n\x14\x45NCODING_UNSPECIFIED\x10\x00\x12\x0c\n\x08LINEAR16\x10\x01\x12\x08\n\x04\x46LAC\x10\x02\x12\t\n\x05MULAW\x10\x03\x12\x07\n\x03OGG\x10\x04\x12\x07\n\x03WAV\x10\x05\x12\x07\n\x03MP3\x10\x08\x12\x08\n\x04\x41LAW\x10\x14\x12\x0b\n\x07\x46LOAT32\x10\x15*\xb2\x01\n\x0e\x44\x65\x63odingMethod\x12\x1f\n\x1b\x44\x45\x43ODING_METHOD_UNSPECIFIED\x10\x00\x12\x0e\n\nCTC_GREEDY\x10\x01\x12\x13\n\x0f\x43TC_PREFIX_BEAM\x10\x02\x12\x17\n\x13\x41TTENTION_RESCORING\x10\x03\x12\x11\n\rGREEDY_SEARCH\x10\x04\x12\x18\n\x14MODIFIED_BEAM_SEARCH\x10\x05\x12\x14\n\x10\x46\x41ST_BEAM_SEARCH\x10\x06*S\n\x0bHotwordUnit\x12\x1c\n\x18HOTWORD_UNIT_UNSPECIFIED\x10\x00\x12\x15\n\x11HOTWORD_CHARACTER\x10\x01\x12\x0f\n\x0bHOTWORD_BPE\x10\x02\x32\x86\x02\n\nRecognizer\x12\x46\n\tRecognize\x12\x1b.chorus.v1.RecognizeRequest\x1a\x1c.chorus.v1.RecognizeResponse\x12\x65\n\x12StreamingRecognize\x12$.chorus.v1.StreamingRecognizeRequest\x1a%.chorus.v1.StreamingRecognizeResponse(\x01\x30\x01\x12I\n\nListModels\x12\x1c.chorus.v1.ListModelsRequest\x1a\x1d.chorus.v1.ListModelsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17protos/recognizer.proto\x12\tchorus.v1\"\xd5\x02\n\x0e\x44\x65\x63odingConfig\x12)\n\x06method\x18\x01 \x01(\x0e\x32\x19.chorus.v1.DecodingMethod\x12\x11\n\tbeam_size\x18\x02 \x01(\x05\x12\r\n\x05top_k\x18\x03 \x01(\x05\x12\x1a\n\x12\x63utoff_probability\x18\x04 \x01(\x02\x12\x15\n\rblank_penalty\x18\x05 \x01(\x02\x12\x17\n\nctc_weight\x18\x06 \x01(\x02H\x00\x88\x01\x01\x12\x1b\n\x0ereverse_weight\x18\x07 \x01(\x02H\x01\x88\x01\x01\x12\x13\n\x0bmax_symbols\x18\n \x01(\x05\x12\x1e\n\x16\x63onfidence_temperature\x18\x0b \x01(\x02\x12\x0c\n\x04\x62\x65\x61m\x18\x0c \x01(\x02\x12\x14\n\x0cmax_contexts\x18\r \x01(\x05\x12\x12\n\nmax_states\x18\x0e \x01(\x05\x42\r\n\x0b_ctc_weightB\x11\n\x0f_reverse_weight\"d\n\x0c\x45ndpointRule\x12\x1f\n\x17min_trailing_silence_ms\x18\x01 \x01(\x05\x12\x18\n\x10min_utterance_ms\x18\x02 \x01(\x05\x12\x19\n\x11must_contain_text\x18\x03 \x01(\x08\"\x9d\x01\n\x11\x45ndpointingConfig\x12\x10\n\x08\x64isabled\x18\x01 \x01(\x08\x12&\n\x05rule1\x18\x02 \x01(\x0b\x32\x17.chorus.v1.EndpointRule\x12&\n\x05rule2\x18\x03 \x01(\x0b\x32\x17.chorus.v1.EndpointRule\x12&\n\x05rule3\x18\x04 \x01(\x0b\x32\x17.chorus.v1.EndpointRule\"(\n\x07Hotword\x12\x0e\n\x06phrase\x18\x01 \x01(\t\x12\r\n\x05\x62oost\x18\x02 \x01(\x02\"z\n\x0eHotwordsConfig\x12$\n\x08hotwords\x18\x01 \x03(\x0b\x32\x12.chorus.v1.Hotword\x12\r\n\x05lists\x18\x02 \x03(\t\x12\r\n\x05\x62oost\x18\x03 \x01(\x02\x12$\n\x04unit\x18\x04 \x01(\x0e\x32\x16.chorus.v1.HotwordUnit\"z\n\x13LanguageModelConfig\x12\x10\n\x08\x64isabled\x18\x01 \x01(\x08\x12\x13\n\x06weight\x18\x02 \x01(\x02H\x00\x88\x01\x01\x12\x12\n\x05\x62onus\x18\x03 \x01(\x02H\x01\x88\x01\x01\x12\x13\n\x0blodr_weight\x18\x04 \x01(\x02\x42\t\n\x07_weightB\x08\n\x06_bonus\"\x9a\x01\n\x18SpeakerDiarizationConfig\x12\"\n\x1a\x65nable_speaker_diarization\x18\x01 \x01(\x08\x12\x19\n\x11min_speaker_count\x18\x02 \x01(\x05\x12\x19\n\x11max_speaker_count\x18\x03 \x01(\x05\x12\x15\n\rspeaker_count\x18\n \x01(\x05\x12\r\n\x05model\x18\x0b \x01(\t\"\x89\x04\n\x11RecognitionConfig\x12*\n\x08\x65ncoding\x18\x01 \x01(\x0e\x32\x18.chorus.v1.AudioEncoding\x12\x19\n\x11sample_rate_hertz\x18\x02 \x01(\x05\x12\x15\n\rlanguage_code\x18\x03 \x01(\t\x12\x18\n\x10max_alternatives\x18\x04 \x01(\x05\x12\x1b\n\x13\x61udio_channel_count\x18\x07 \x01(\x05\x12 \n\x18\x65nable_word_time_offsets\x18\x08 \x01(\x08\x12!\n\x19\x65nable_token_time_offsets\x18\t \x01(\x08\x12\r\n\x05model\x18\r \x01(\t\x12?\n\x12\x64iarization_config\x18\x13 \x01(\x0b\x32#.chorus.v1.SpeakerDiarizationConfig\x12\x38\n\x12\x65ndpointing_config\x18\x19 \x01(\x0b\x32\x1c.chorus.v1.EndpointingConfig\x12+\n\x08hotwords\x18\x1a \x01(\x0b\x32\x19.chorus.v1.HotwordsConfig\x12\x36\n\x0elanguage_model\x18\x1b \x01(\x0b\x32\x1e.chorus.v1.LanguageModelConfig\x12+\n\x08\x64\x65\x63oding\x18\x1e \x01(\x0b\x32\x19.chorus.v1.DecodingConfig\"}\n\x1aStreamingRecognitionConfig\x12,\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1c.chorus.v1.RecognitionConfig\x12\x17\n\x0finterim_results\x18\x02 \x01(\x08\x12\x18\n\x10single_utterance\x18\x03 \x01(\x08\"\x8c\x01\n\x19StreamingRecognizeRequest\x12\x41\n\x10streaming_config\x18\x01 \x01(\x0b\x32%.chorus.v1.StreamingRecognitionConfigH\x00\x12\x17\n\raudio_content\x18\x02 \x01(\x0cH\x00\x42\x13\n\x11streaming_request\"\xa8\x01\n\x1aStreamingRecognizeResponse\x12\x36\n\x07results\x18\x01 \x03(\x0b\x32%.chorus.v1.StreamingRecognitionResult\x12%\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x16.chorus.v1.SpeechEvent\x12+\n\x08hotwords\x18\x03 \x01(\x0b\x32\x19.chorus.v1.HotwordsReport\"T\n\x0eHotwordsReport\x12\x14\n\x0cnum_hotwords\x18\x01 \x01(\x05\x12\x17\n\x0fnum_unspellable\x18\x02 \x01(\x05\x12\x13\n\x0bunspellable\x18\x03 \x03(\t\"\xe1\x01\n\x1aStreamingRecognitionResult\x12=\n\x0c\x61lternatives\x18\x01 \x03(\x0b\x32\'.chorus.v1.SpeechRecognitionAlternative\x12\x10\n\x08is_final\x18\x02 \x01(\x08\x12\x11\n\tstability\x18\x03 \x01(\x02\x12\x13\n\x0b\x63hannel_tag\x18\x05 \x01(\x05\x12\x17\n\x0f\x61udio_processed\x18\x06 \x01(\x02\x12\x0f\n\x07segment\x18\n \x01(\x05\x12\x10\n\x08start_ms\x18\x0b \x01(\x05\x12\x0e\n\x06\x65nd_ms\x18\x0c \x01(\x05\"\xc7\x01\n\x1cSpeechRecognitionAlternative\x12\x12\n\ntranscript\x18\x01 \x01(\t\x12\x12\n\nconfidence\x18\x02 \x01(\x02\x12\"\n\x05words\x18\x03 \x03(\x0b\x32\x13.chorus.v1.WordInfo\x12#\n\x06tokens\x18\x04 \x03(\x0b\x32\x13.chorus.v1.WordInfo\x12\r\n\x05score\x18\x05 \x01(\x02\x12\x15\n\rhotword_score\x18\x06 \x01(\x02\x12\x10\n\x08lm_score\x18\x07 \x01(\x02\"c\n\x08WordInfo\x12\x10\n\x08start_ms\x18\x01 \x01(\x05\x12\x0e\n\x06\x65nd_ms\x18\x02 \x01(\x05\x12\x0c\n\x04word\x18\x03 \x01(\t\x12\x12\n\nconfidence\x18\x04 \x01(\x02\x12\x13\n\x0bspeaker_tag\x18\x05 \x01(\x05\"\xbd\x01\n\x0bSpeechEvent\x12)\n\x04type\x18\x01 \x01(\x0e\x32\x1b.chorus.v1.SpeechEvent.Type\x12\x0f\n\x07time_ms\x18\x02 \x01(\x05\x12\x13\n\x0b\x63hannel_tag\x18\x03 \x01(\x05\x12\x0c\n\x04rule\x18\x04 \x01(\t\"O\n\x04Type\x12\x14\n\x10TYPE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSPEECH_START\x10\x01\x12\x0c\n\x08\x45NDPOINT\x10\x02\x12\x11\n\rEND_OF_STREAM\x10\x03\"O\n\x10RecognizeRequest\x12,\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1c.chorus.v1.RecognitionConfig\x12\r\n\x05\x61udio\x18\x02 \x01(\x0c\"\x8e\x01\n\x11RecognizeResponse\x12\x33\n\x07results\x18\x01 \x03(\x0b\x32\".chorus.v1.SpeechRecognitionResult\x12\x17\n\x0f\x61udio_processed\x18\x02 \x01(\x02\x12+\n\x08hotwords\x18\x03 \x01(\x0b\x32\x19.chorus.v1.HotwordsReport\"\x8f\x01\n\x17SpeechRecognitionResult\x12=\n\x0c\x61lternatives\x18\x01 \x03(\x0b\x32\'.chorus.v1.SpeechRecognitionAlternative\x12\x13\n\x0b\x63hannel_tag\x18\x02 \x01(\x05\x12\x10\n\x08start_ms\x18\x03 \x01(\x05\x12\x0e\n\x06\x65nd_ms\x18\x04 \x01(\x05\"\x13\n\x11ListModelsRequest\":\n\x12ListModelsResponse\x12$\n\x06models\x18\x01 \x03(\x0b\x32\x14.chorus.v1.ModelInfo\"\xf6\x01\n\tModelInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rlanguage_code\x18\x02 \x01(\t\x12\x12\n\nis_default\x18\x03 \x01(\x08\x12\x11\n\tstreaming\x18\x04 \x01(\x08\x12\x0f\n\x07offline\x18\x05 \x01(\x08\x12*\n\x07methods\x18\x06 \x03(\x0e\x32\x19.chorus.v1.DecodingMethod\x12\x19\n\x11sample_rate_hertz\x18\x07 \x01(\x05\x12\x10\n\x08\x63hunk_ms\x18\x08 \x01(\x05\x12\x17\n\x0fvocabulary_size\x18\t \x01(\x05\x12\x1a\n\x12has_language_model\x18\n \x01(\x08*~\n\rAudioEncoding\x12\x18\n\x14\x45NCODING_UNSPECIFIED\x10\x00\x12\x0c\n\x08LINEAR16\x10\x01\x12\x08\n\x04\x46LAC\x10\x02\x12\t\n\x05MULAW\x10\x03\x12\x07\n\x03OGG\x10\x04\x12\x07\n\x03WAV\x10\x05\x12\x07\n\x03MP3\x10\x08\x12\x08\n\x04\x41LAW\x10\x14\x12\x0b\n\x07\x46LOAT32\x10\x15*\xb2\x01\n\x0e\x44\x65\x63odingMethod\x12\x1f\n\x1b\x44\x45\x43ODING_METHOD_UNSPECIFIED\x10\x00\x12\x0e\n\nCTC_GREEDY\x10\x01\x12\x13\n\x0f\x43TC_PREFIX_BEAM\x10\x02\x12\x17\n\x13\x41TTENTION_RESCORING\x10\x03\x12\x11\n\rGREEDY_SEARCH\x10\x04\x12\x18\n\x14MODIFIED_BEAM_SEARCH\x10\x05\x12\x14\n\x10\x46\x41ST_BEAM_SEARCH\x10\x06*S\n\x0bHotwordUnit\x12\x1c\n\x18HOTWORD_UNIT_UNSPECIFIED\x10\x00\x12\x15\n\x11HOTWORD_CHARACTER\x10\x01\x12\x0f\n\x0bHOTWORD_BPE\x10\x02\x32\x86\x02\n\nRecognizer\x12\x46\n\tRecognize\x12\x1b.chorus.v1.RecognizeRequest\x1a\x1c.chorus.v1.RecognizeResponse\x12\x65\n\x12StreamingRecognize\x12$.chorus.v1.StreamingRecognizeRequest\x1a%.chorus.v1.StreamingRecognizeResponse(\x01\x30\x01\x12I\n\nListModels\x12\x1c.chorus.v1.ListModelsRequest\x1a\x1d.chorus.v1.ListModelsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.recognizer_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_AUDIOENCODING']._serialized_start=3546
-  _globals['_AUDIOENCODING']._serialized_end=3672
-  _globals['_DECODINGMETHOD']._serialized_start=3675
-  _globals['_DECODINGMETHOD']._serialized_end=3853
-  _globals['_HOTWORDUNIT']._serialized_start=3855
-  _globals['_HOTWORDUNIT']._serialized_end=3938
+  _globals['_AUDIOENCODING']._serialized_start=3567
+  _globals['_AUDIOENCODING']._serialized_end=3693
+  _globals['_DECODINGMETHOD']._serialized_start=3696
+  _globals['_DECODINGMETHOD']._serialized_end=3874
+  _globals['_HOTWORDUNIT']._serialized_start=3876
+  _globals['_HOTWORDUNIT']._serialized_end=3959
   _globals['_DECODINGCONFIG']._serialized_start=39
   _globals['_DECODINGCONFIG']._serialized_end=380
   _globals['_ENDPOINTRULE']._serialized_start=382
@@ -48,41 +48,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HOTWORDSCONFIG']._serialized_start=686
   _globals['_HOTWORDSCONFIG']._serialized_end=808
   _globals['_LANGUAGEMODELCONFIG']._serialized_start=810
-  _globals['_LANGUAGEMODELCONFIG']._serialized_end=911
-  _globals['_SPEAKERDIARIZATIONCONFIG']._serialized_start=914
-  _globals['_SPEAKERDIARIZATIONCONFIG']._serialized_end=1068
-  _globals['_RECOGNITIONCONFIG']._serialized_start=1071
-  _globals['_RECOGNITIONCONFIG']._serialized_end=1592
-  _globals['_STREAMINGRECOGNITIONCONFIG']._serialized_start=1594
-  _globals['_STREAMINGRECOGNITIONCONFIG']._serialized_end=1719
-  _globals['_STREAMINGRECOGNIZEREQUEST']._serialized_start=1722
-  _globals['_STREAMINGRECOGNIZEREQUEST']._serialized_end=1862
-  _globals['_STREAMINGRECOGNIZERESPONSE']._serialized_start=1865
-  _globals['_STREAMINGRECOGNIZERESPONSE']._serialized_end=2033
-  _globals['_HOTWORDSREPORT']._serialized_start=2035
-  _globals['_HOTWORDSREPORT']._serialized_end=2119
-  _globals['_STREAMINGRECOGNITIONRESULT']._serialized_start=2122
-  _globals['_STREAMINGRECOGNITIONRESULT']._serialized_end=2347
-  _globals['_SPEECHRECOGNITIONALTERNATIVE']._serialized_start=2350
-  _globals['_SPEECHRECOGNITIONALTERNATIVE']._serialized_end=2549
-  _globals['_WORDINFO']._serialized_start=2551
-  _globals['_WORDINFO']._serialized_end=2650
-  _globals['_SPEECHEVENT']._serialized_start=2653
-  _globals['_SPEECHEVENT']._serialized_end=2842
-  _globals['_SPEECHEVENT_TYPE']._serialized_start=2763
-  _globals['_SPEECHEVENT_TYPE']._serialized_end=2842
-  _globals['_RECOGNIZEREQUEST']._serialized_start=2844
-  _globals['_RECOGNIZEREQUEST']._serialized_end=2923
-  _globals['_RECOGNIZERESPONSE']._serialized_start=2926
-  _globals['_RECOGNIZERESPONSE']._serialized_end=3068
-  _globals['_SPEECHRECOGNITIONRESULT']._serialized_start=3071
-  _globals['_SPEECHRECOGNITIONRESULT']._serialized_end=3214
-  _globals['_LISTMODELSREQUEST']._serialized_start=3216
-  _globals['_LISTMODELSREQUEST']._serialized_end=3235
-  _globals['_LISTMODELSRESPONSE']._serialized_start=3237
-  _globals['_LISTMODELSRESPONSE']._serialized_end=3295
-  _globals['_MODELINFO']._serialized_start=3298
-  _globals['_MODELINFO']._serialized_end=3544
-  _globals['_RECOGNIZER']._serialized_start=3941
-  _globals['_RECOGNIZER']._serialized_end=4203
+  _globals['_LANGUAGEMODELCONFIG']._serialized_end=932
+  _globals['_SPEAKERDIARIZATIONCONFIG']._serialized_start=935
+  _globals['_SPEAKERDIARIZATIONCONFIG']._serialized_end=1089
+  _globals['_RECOGNITIONCONFIG']._serialized_start=1092
+  _globals['_RECOGNITIONCONFIG']._serialized_end=1613
+  _globals['_STREAMINGRECOGNITIONCONFIG']._serialized_start=1615
+  _globals['_STREAMINGRECOGNITIONCONFIG']._serialized_end=1740
+  _globals['_STREAMINGRECOGNIZEREQUEST']._serialized_start=1743
+  _globals['_STREAMINGRECOGNIZEREQUEST']._serialized_end=1883
+  _globals['_STREAMINGRECOGNIZERESPONSE']._serialized_start=1886
+  _globals['_STREAMINGRECOGNIZERESPONSE']._serialized_end=2054
+  _globals['_HOTWORDSREPORT']._serialized_start=2056
+  _globals['_HOTWORDSREPORT']._serialized_end=2140
+  _globals['_STREAMINGRECOGNITIONRESULT']._serialized_start=2143
+  _globals['_STREAMINGRECOGNITIONRESULT']._serialized_end=2368
+  _globals['_SPEECHRECOGNITIONALTERNATIVE']._serialized_start=2371
+  _globals['_SPEECHRECOGNITIONALTERNATIVE']._serialized_end=2570
+  _globals['_WORDINFO']._serialized_start=2572
+  _globals['_WORDINFO']._serialized_end=2671
+  _globals['_SPEECHEVENT']._serialized_start=2674
+  _globals['_SPEECHEVENT']._serialized_end=2863
+  _globals['_SPEECHEVENT_TYPE']._serialized_start=2784
+  _globals['_SPEECHEVENT_TYPE']._serialized_end=2863
+  _globals['_RECOGNIZEREQUEST']._serialized_start=2865
+  _globals['_RECOGNIZEREQUEST']._serialized_end=2944
+  _globals['_RECOGNIZERESPONSE']._serialized_start=2947
+  _globals['_RECOGNIZERESPONSE']._serialized_end=3089
+  _globals['_SPEECHRECOGNITIONRESULT']._serialized_start=3092
+  _globals['_SPEECHRECOGNITIONRESULT']._serialized_end=3235
+  _globals['_LISTMODELSREQUEST']._serialized_start=3237
+  _globals['_LISTMODELSREQUEST']._serialized_end=3256
+  _globals['_LISTMODELSRESPONSE']._serialized_start=3258
+  _globals['_LISTMODELSRESPONSE']._serialized_end=3316
+  _globals['_MODELINFO']._serialized_start=3319
+  _globals['_MODELINFO']._serialized_end=3565
+  _globals['_RECOGNIZER']._serialized_start=3962
+  _globals['_RECOGNIZER']._serialized_end=4224
 # @@protoc_insertion_point(module_scope)

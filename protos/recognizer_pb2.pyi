@@ -125,14 +125,16 @@ class HotwordsConfig(_message.Message):
     def __init__(self, hotwords: _Optional[_Iterable[_Union[Hotword, _Mapping]]] = ..., lists: _Optional[_Iterable[str]] = ..., boost: _Optional[float] = ..., unit: _Optional[_Union[HotwordUnit, str]] = ...) -> None: ...
 
 class LanguageModelConfig(_message.Message):
-    __slots__ = ("disabled", "weight", "bonus")
+    __slots__ = ("disabled", "weight", "bonus", "lodr_weight")
     DISABLED_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
     BONUS_FIELD_NUMBER: _ClassVar[int]
+    LODR_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     disabled: bool
     weight: float
     bonus: float
-    def __init__(self, disabled: _Optional[bool] = ..., weight: _Optional[float] = ..., bonus: _Optional[float] = ...) -> None: ...
+    lodr_weight: float
+    def __init__(self, disabled: _Optional[bool] = ..., weight: _Optional[float] = ..., bonus: _Optional[float] = ..., lodr_weight: _Optional[float] = ...) -> None: ...
 
 class SpeakerDiarizationConfig(_message.Message):
     __slots__ = ("enable_speaker_diarization", "min_speaker_count", "max_speaker_count", "speaker_count", "model")

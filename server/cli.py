@@ -39,6 +39,7 @@ def _plain_errors(command: Callable[P, None]) -> Callable[P, None]:
 @click.option("--port", type=int, help="Port to listen on (default 8001; 0 takes a free one).")
 @click.option("--models", help="Folders or names of models, by commas (default: the embedded and the fetched ones).")
 @click.option("--lm", help="Language model for the models that it fits: .arpa, .arpa.gz or a KenLM binary.")
+@click.option("--lodr", help="Token bigram that requests may have subtracted from the language model's scores.")
 @click.option("--hotword-lists", help="Folder of hotword lists, NAME.txt each, that requests may name.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="TOML file with any of the settings.")
 @click.option("--metrics-port", type=int, help="Serve Prometheus numbers on this port (default: off).")
@@ -52,6 +53,7 @@ def serve(
     port: int | None,
     models: str | None,
     lm: str | None,
+    lodr: str | None,
     hotword_lists: str | None,
     config_file: Path | None,
     metrics_port: int | None,
@@ -71,6 +73,7 @@ def serve(
     flags: dict[str, Any] = {
         "models": models,
         "lm": lm,
+        "lodr": lodr,
         "hotwords": {"folder": hotword_lists},
         "listen": {"host": host, "port": port},
         "engine": {"threads": threads},

@@ -157,6 +157,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     models: str | None = None
     # A language model (ARPA or KenLM binary) for every model that it fits and whose model.toml names none.
     lm: str | None = None
+    # A token bigram (ARPA or KenLM trie) that requests may have subtracted from it: LODR, for transducers.
+    lodr: str | None = None
     # Model for requests that name none; None takes the only one, or the first by name.
     default_model: str | None = None
     listen: ListenConfig = ListenConfig()

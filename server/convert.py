@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from protos import recognizer_pb2 as pb
-from server.convert_biasing import hotwords_request, lm_weights
+from server.convert_biasing import hotwords_request, lm_weights, lodr_weight
 from server.convert_speakers import speaker_tag_options
 from server.errors import BadRequest
 from server.options import MAX_CHANNELS, AudioFormat, DecodingOptions, RecognitionOptions
@@ -73,6 +73,8 @@ class ModelFacts(Protocol):
     def rescoring_beam(self) -> int: ...
     @property
     def lm_weights(self) -> tuple[float, float] | None: ...
+    @property
+    def has_lodr(self) -> bool: ...
     @property
     def keeps_bonus(self) -> bool: ...
     @property
@@ -145,6 +147,9 @@ def _biased(config: pb.RecognitionConfig, decoding: DecodingOptions, model: Mode
     """Add what hotwords and language model were asked for."""
     hotwords = hotwords_request(config.hotwords, decoding.search.method)
     weights = lm_weights(config.language_model, model.lm_weights, model.name)
+    subtracted = lodr_weight(config.language_model, decoding.search.method, model.name, model.has_lodr)
+    if subtracted and weights is None:
+        raise BadRequest(f"language_model.lodr_weight is {subtracted:g}, but no language model is used")
     if decoding.search.method in ("ctc_greedy", "greedy_search"):
         weights = None
     if decoding.rescoring and not model.keeps_bonus:
@@ -155,7 +160,14 @@ def _biased(config: pb.RecognitionConfig, decoding: DecodingOptions, model: Mode
             )
         weights = None
     weight, bonus = weights or (0.0, 0.0)
-    return replace(decoding, hotwords=hotwords, use_lm=weights is not None, lm_weight=weight, lm_bonus=bonus)
+    return replace(
+        decoding,
+        hotwords=hotwords,
+        use_lm=weights is not None,
+        lm_weight=weight,
+        lm_bonus=bonus,
+        lodr_weight=subtracted,
+    )
 
 
 def _transducer_search(config: pb.DecodingConfig, method: str) -> TransducerOptions:

@@ -13,6 +13,7 @@ from speech.hotwords import MAX_BOOST, MAX_PHRASE_CHARACTERS, Hotword
 
 DEFAULT_BOOST = 1.5  # sherpa-onnx's hotwords_score
 MAX_REPORTED = 100
+LODR_METHODS = ("modified_beam_search", "fast_beam_search")
 UNITS: dict[int, Unit] = {
     pb.HOTWORD_UNIT_UNSPECIFIED: "auto",
     pb.HOTWORD_CHARACTER: "character",
@@ -53,6 +54,21 @@ def lm_weights(
     if not abs(bonus) <= MAX_LM_BONUS:
         raise BadRequest(f"language_model.bonus is {bonus:g}; allowed: -{MAX_LM_BONUS:g} to {MAX_LM_BONUS:g}")
     return weight, bonus
+
+
+def lodr_weight(config: pb.LanguageModelConfig, method: str, model: str, has_lodr: bool) -> float:
+    """Return the weight of the bigram to subtract, 0 for none. Raises BadRequest naming what is wrong with it."""
+    weight = config.lodr_weight
+    if weight == 0.0:
+        return 0.0
+    if not 0.0 <= weight <= MAX_LM_WEIGHT:
+        raise BadRequest(f"language_model.lodr_weight is {weight:g}; allowed: 0 to {MAX_LM_WEIGHT:g}")
+    if method not in LODR_METHODS:
+        needed = " or ".join(LODR_METHODS).upper().replace(" OR ", " or ")
+        raise BadRequest(f"language_model.lodr_weight needs {needed}; the method is {method.upper()}")
+    if not has_lodr:
+        raise BadRequest(f"language_model.lodr_weight: model {model} has no LODR bigram (chorus serve --lodr FILE)")
+    return weight
 
 
 def hotwords_report(num_hotwords: int, unspellable: tuple[str, ...]) -> pb.HotwordsReport:

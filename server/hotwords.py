@@ -17,7 +17,7 @@ import structlog
 from server.config import HotwordsSettings
 from server.errors import BadRequest, StartFailed
 from server.options import HotwordsRequest, RecognitionOptions
-from speech.biasing import Bias, ContextGraph, FittedLm, build_graph
+from speech.biasing import Bias, ContextGraph, FittedLm, Lodr, build_graph
 from speech.biasing.context_graph import MAX_PHRASE_TOKENS
 from speech.biasing.spelling import Speller
 from speech.errors import BadOption
@@ -39,6 +39,8 @@ class BiasedModel(Protocol):
     def speller(self) -> Speller: ...
     @property
     def lm(self) -> FittedLm | None: ...
+    @property
+    def lodr(self) -> Lodr | None: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -76,7 +78,14 @@ class Hotwords:
         lm = model.lm if decoding.use_lm else None
         if compiled is None and lm is None:
             return options, None
-        bias = Bias(compiled.graph if compiled else None, lm, lm_weight=decoding.lm_weight, lm_bonus=decoding.lm_bonus)
+        bias = Bias(
+            compiled.graph if compiled else None,
+            lm,
+            lm_weight=decoding.lm_weight,
+            lm_bonus=decoding.lm_bonus,
+            lodr=model.lodr if decoding.lodr_weight else None,
+            lodr_weight=decoding.lodr_weight,
+        )
         return replace(options, decoding=replace(decoding, bias=bias)), compiled
 
     def _compiled(self, model: BiasedModel, request: HotwordsRequest) -> CompiledHotwords:

@@ -6,7 +6,7 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from importlib.resources import files
@@ -20,7 +20,7 @@ from batcher.dynamic import DynamicBatcher
 from batcher.steps import StepBatcher
 from engines.describe import inspect
 from engines.errors import BadModel
-from engines.load import EngineOptions, LoadedModel, load, load_streaming, with_lm
+from engines.load import EngineOptions, LoadedModel, load, load_streaming, with_lm, with_lodr
 from engines.recordings import OfflineItem, OfflineOutput
 from engines.rescoring import RescoreItem
 from engines.streaming import StepItem, StepOutput, StreamingEngine
@@ -67,6 +67,7 @@ class ServedModel:
         self.tokens: TokenTable = loaded.tokens
         self.speller = Speller(loaded.tokens)
         self.lm = loaded.lm
+        self.lodr = loaded.lodr
         self.sample_rate = loaded.description.fbank.sample_rate
         self._stack = stack
         # Engines beyond the first are copies of it: own graph, own thread, own slots.
@@ -128,6 +129,11 @@ class ServedModel:
     def lm_weights(self) -> tuple[float, float] | None:
         """Weight and bonus of the model's language model, None without one."""
         return None if self.lm is None else self.loaded.lm_weights
+
+    @property
+    def has_lodr(self) -> bool:
+        """Whether requests may have a bigram subtracted."""
+        return self.lodr is not None
 
     @property
     def keeps_bonus(self) -> bool:
@@ -309,6 +315,7 @@ def load_models(folders: Iterable[Path], config: Config, stack: ExitStack) -> Mo
     num_lanes = config.engine.lanes or min(DEFAULT_LANES, threads)
     served: list[ServedModel] = []
     misfits: list[str] = []
+    lodr_misfits: list[str] = []
     for folder in folders:
         description = inspect(folder)
         if any(model.name == description.name for model in served):
@@ -325,19 +332,25 @@ def load_models(folders: Iterable[Path], config: Config, stack: ExitStack) -> Mo
         )
         loaded = load(description, options)
         if config.lm is not None:
-            loaded = _with_lm(loaded, Path(config.lm), misfits)
+            loaded = _fitted(with_lm, loaded, Path(config.lm), misfits)
+        if config.lodr is not None:
+            loaded = _fitted(with_lodr, loaded, Path(config.lodr), lodr_misfits)
         engines = _engines(loaded, options, num_lanes)
         served.append(ServedModel(loaded, engines, config, stack))
         log.info("model loaded", model=description.name, folder=str(folder), methods=served[-1].methods)
     if config.lm is not None and served and not any(model.lm for model in served):
         raise StartFailed(f"lm: no model can use it; {misfits[0]}")
+    if config.lodr is not None and served and not any(model.lodr for model in served):
+        raise StartFailed(f"lodr: no model can use it; {lodr_misfits[0]}")
     return Models(served, config.default_model)
 
 
-def _with_lm(loaded: LoadedModel, path: Path, misfits: list[str]) -> LoadedModel:
-    """Give the model the server's language model if it fits; else go without, and say so."""
+def _fitted(
+    give: Callable[[LoadedModel, Path], LoadedModel], loaded: LoadedModel, path: Path, misfits: list[str]
+) -> LoadedModel:
+    """Give the model the server's language model (or LODR bigram) if it fits; else go without, and say so."""
     try:
-        return with_lm(loaded, path)
+        return give(loaded, path)
     except BadModel as error:
         misfits.append(f"{loaded.description.name}: {error}")
         log.warning("language model not used", model=loaded.description.name, reason=str(error))

@@ -50,6 +50,7 @@ class DecodingOptions:
     use_lm: bool = False
     lm_weight: float = 0.0
     lm_bonus: float = 0.0
+    lodr_weight: float = 0.0
     bias: Bias | None = None
 
 

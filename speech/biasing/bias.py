@@ -9,8 +9,9 @@ from speech.biasing import batch
 from speech.biasing.context_graph import ContextGraph
 from speech.biasing.fitted import FittedLm
 from speech.biasing.hashed import NUM_COLUMNS, HashedLm
+from speech.biasing.lodr import Lodr
 from speech.biasing.ngram import NgramLm
-from speech.biasing.steps import HANDLE_SIZE, LM_STATE, MAX_GAIN, NUM_NUMBERS, NUM_STATES
+from speech.biasing.steps import HANDLE_SIZE, LM_STATE, LODR_STATE, LODR_WEIGHT, MAX_GAIN, NUM_NUMBERS, NUM_STATES
 from speech.errors import BadOption
 
 MAX_LM_WEIGHT = 10.0
@@ -28,7 +29,8 @@ _NO_HASHES = _INTS, _FLOATS, _TABLES, _INTS
 class Bias:
     """Hotwords and a language model with its weights. Immutable; any number of streams may share one.
 
-    A word (token, at token level) of probability p adds lm_weight * ln(p) + lm_bonus. `handle` int64 (HANDLE_SIZE,) is
+    A word (token, at token level) of probability p adds lm_weight * ln(p) + lm_bonus;
+    a token that `lodr` gives the probability q adds -lodr_weight * ln(q). `handle` int64 (HANDLE_SIZE,) is
     what compiled code takes (see steps.py) and is good for as long as this object lives; `start` int32 (NUM_STATES,)
     are the states of an empty hypothesis.
     """
@@ -40,21 +42,28 @@ class Bias:
         *,
         lm_weight: float = 0.5,
         lm_bonus: float = 0.0,
+        lodr: Lodr | None = None,
+        lodr_weight: float = 0.0,
     ) -> None:
-        """Raises BadOption for weights out of range."""
+        """Raises BadOption for weights out of range. `lodr` counts for nothing without a weight."""
         if not 0.0 <= lm_weight <= MAX_LM_WEIGHT:
             raise BadOption(f"lm_weight is {lm_weight:g}; allowed is 0 to {MAX_LM_WEIGHT:g}")
         if not abs(lm_bonus) <= MAX_LM_BONUS:
             raise BadOption(f"lm_bonus is {lm_bonus:g}; allowed is -{MAX_LM_BONUS:g} to {MAX_LM_BONUS:g}")
+        if not 0.0 <= lodr_weight <= MAX_LM_WEIGHT:
+            raise BadOption(f"lodr_weight is {lodr_weight:g}; allowed is 0 to {MAX_LM_WEIGHT:g}")
         self.graph = graph
         self.lm = lm
+        self.lodr = lodr if lodr_weight else None
+        self.lodr_weight = lodr_weight
         self.lm_weight = lm_weight
         self.lm_bonus = lm_bonus
         numbers = self._numbers()
         self.max_gain = float(numbers[MAX_GAIN])  # the most that one token can add
-        self._arrays = (*_graph_arrays(graph), *_lm_arrays(lm), numbers)
+        self._arrays = (*_graph_arrays(graph), *_lm_arrays(lm), *_lodr_arrays(self.lodr), numbers)
         self.start = np.zeros(NUM_STATES, np.int32)
         self.start[LM_STATE] = lm.lm.start_state if lm is not None else 0
+        self.start[LODR_STATE] = self.lodr.lm.start_state if self.lodr is not None else 0
         self.handle: NDArray[np.int64] = np.zeros(HANDLE_SIZE, np.int64)
         self.handle[0::2] = [array.ctypes.data for array in self._arrays]
         self.handle[1::2] = [array.size for array in self._arrays]
@@ -75,7 +84,14 @@ class Bias:
 
     def with_graph(self, graph: ContextGraph | None) -> Bias:
         """Return the same with other hotwords."""
-        return Bias(graph, self.lm, lm_weight=self.lm_weight, lm_bonus=self.lm_bonus)
+        return Bias(
+            graph,
+            self.lm,
+            lm_weight=self.lm_weight,
+            lm_bonus=self.lm_bonus,
+            lodr=self.lodr,
+            lodr_weight=self.lodr_weight,
+        )
 
     def _numbers(self) -> NDArray[np.float64]:
         """See the places in steps.py. A piece may end several words, but only a freak of a table has such pieces."""
@@ -84,6 +100,9 @@ class Bias:
         if self.lm is not None:
             numbers[0] += max(0.0, self.lm_bonus) * _most_words(self.lm)
             numbers[3:5] = self.lm.lm.unknown_word, self.lm.lm.end_word
+        if self.lodr is not None:
+            numbers[LODR_WEIGHT] = self.lodr_weight
+            numbers[MAX_GAIN] -= self.lodr_weight * self.lodr.lowest
         return numbers
 
 
@@ -115,6 +134,15 @@ def _grams(lm: NgramLm | HashedLm) -> tuple[_Array, ...]:
         return *_NO_ARCS, lm.cells, lm.floats, lm.tables, lm.histories
     arcs = _contiguous(lm.backoff, lm.shorter, lm.first_arc, lm.arc_word, lm.arc_log_prob, lm.arc_next)
     return *arcs, *_NO_HASHES
+
+
+def _lodr_arrays(lodr: Lodr | None) -> tuple[_Array, ...]:
+    if lodr is None:
+        return _INTS, _FLOATS, _INTS, _INTS, _FLOATS, _INTS
+    grams = lodr.lm
+    return _contiguous(
+        lodr.token_word, grams.backoff, grams.first_arc, grams.arc_word, grams.arc_log_prob, grams.arc_next
+    )
 
 
 def _contiguous(*arrays: _Array) -> tuple[_Array, ...]:

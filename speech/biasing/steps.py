@@ -19,9 +19,9 @@ from speech.biasing.hashed import NUM_COLUMNS
 from speech.biasing.hashed_steps import score_hashed
 from speech.compiling import compiled
 
-NUM_STATES = 3
-GRAPH_NODE, LM_STATE, WORD_NODE = range(NUM_STATES)
-"""A hypothesis's states: node of the context graph, state of the language model, node of the word begun (word LMs)."""
+NUM_STATES = 4
+GRAPH_NODE, LM_STATE, WORD_NODE, LODR_STATE = range(NUM_STATES)
+"""A hypothesis's states: of the context graph, the language model, the word begun (word LMs), and the LODR bigram."""
 
 HOTWORD_GAIN, LM_GAIN, NUM_GAINS = range(3)
 
@@ -58,6 +58,13 @@ class BiasArrays(NamedTuple):
     word_char: NDArray[np.int32]
     word_first_child: NDArray[np.int32]
     word_of: NDArray[np.int32]
+    # Lodr and its NgramLm
+    lodr_word: NDArray[np.int32]
+    lodr_backoff: NDArray[np.float32]
+    lodr_first_arc: NDArray[np.int32]
+    lodr_arc_word: NDArray[np.int32]
+    lodr_arc_log_prob: NDArray[np.float32]
+    lodr_arc_next: NDArray[np.int32]
     # Bias
     numbers: NDArray[np.float64]
 
@@ -66,7 +73,7 @@ NUM_ARRAYS = len(BiasArrays._fields)
 HANDLE_SIZE = 2 * NUM_ARRAYS
 """A handle is int64 (HANDLE_SIZE,): address and length of each array in the order of `BiasArrays`; zeros: no bias."""
 
-MAX_GAIN, LM_WEIGHT, LM_BONUS, UNKNOWN_WORD, END_WORD, NUM_NUMBERS = range(6)
+MAX_GAIN, LM_WEIGHT, LM_BONUS, UNKNOWN_WORD, END_WORD, LODR_WEIGHT, NUM_NUMBERS = range(7)
 """Places in `numbers`; UNKNOWN_WORD and END_WORD (-1: none) are word numbers of the language model."""
 
 
@@ -122,7 +129,13 @@ def open_bias(handle):
         _ints(handle, 19),
         _ints(handle, 20),
         _ints(handle, 21),
-        numba.carray(_pointer(handle[44]), (handle[45],), np.float64),
+        _ints(handle, 22),
+        _floats(handle, 23),
+        _ints(handle, 24),
+        _ints(handle, 25),
+        _floats(handle, 26),
+        _ints(handle, 27),
+        numba.carray(_pointer(handle[56]), (handle[57],), np.float64),
     )
 
 
@@ -231,6 +244,21 @@ def _step_piece(bias, state, node, token):
 
 
 @compiled
+def _step_lodr(bias, state, token):
+    """Return (gain, next state) of a token: its likeliest way through the bigram, subtracted."""
+    word = bias.lodr_word[token]
+    if word < 0:
+        return 0.0, np.int32(0)
+    log_prob = np.float64(bias.lodr_backoff[state]) + bias.lodr_arc_log_prob[word]  # 0 of the empty history
+    if state != 0:
+        high = bias.lodr_first_arc[state + 1]
+        at = _find(bias.lodr_arc_word, bias.lodr_first_arc[state], high, word)
+        if at < high and bias.lodr_arc_word[at] == word:
+            log_prob = max(log_prob, np.float64(bias.lodr_arc_log_prob[at]))
+    return -bias.numbers[LODR_WEIGHT] * log_prob, bias.lodr_arc_next[word]
+
+
+@compiled
 def step_bias(bias, states, token, after):
     """Write the states after `token`, int32 (NUM_STATES,), to `after`; return (hotword gain, LM gain).
 
@@ -246,6 +274,9 @@ def step_bias(bias, states, token, after):
         lm, after[LM_STATE] = _step_token(bias, states[LM_STATE], token)
     elif bias.first_char.shape[0] > 0:
         lm, after[LM_STATE], after[WORD_NODE] = _step_piece(bias, states[LM_STATE], states[WORD_NODE], token)
+    if bias.lodr_word.shape[0] > 0:
+        subtracted, after[LODR_STATE] = _step_lodr(bias, states[LODR_STATE], token)
+        lm += subtracted
     return hotwords, lm
 
 

@@ -70,5 +70,5 @@ LENGTH: Final = 2
 PATH_BLANK: Final = 3  # path node of BEST_BLANK
 PATH_TOKEN: Final = 4
 NUM_LINKS: Final = 5
-BIAS_STATES: Final = 5  # and the two after it: the states of speech/biasing/steps.py
-ALL_LINKS: Final = 8
+BIAS_STATES: Final = 5  # and the three after it: the states of speech/biasing/steps.py
+ALL_LINKS: Final = 9
