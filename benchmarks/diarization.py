@@ -1,21 +1,18 @@
-"""Diarization measured: error rates of the presets, an hour in one stream, many files at once, and sherpa-onnx.
+"""Diarization measured: error rates of the presets, an hour in one stream, many files at once.
 
     python -m benchmarks.dialogues UTTERANCES.tsv DIALOGUES           (conversations with a known truth)
     python -m benchmarks.diarization der DIALOGUES --models MODELS
     python -m benchmarks.diarization stream DIALOGUES --models MODELS --hours 1
     python -m benchmarks.diarization files DIALOGUES --models MODELS --count 100
-    python -m benchmarks.diarization sherpa DIALOGUES --models MODELS
 
-MODELS holds the folders of a speaker model, of silero-vad and of pyannote-segmentation. Speed is given in processor
-seconds of the server's process, so that other work on the machine matters less; wall time is given beside it.
+`python -m benchmarks.diarization_peer` compares with sherpa-onnx. MODELS holds the folders of a speaker model, of
+silero-vad and of pyannote-segmentation. Speed is given in processor seconds of the server's process, so that other
+work on the machine matters less; wall time is given beside it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
-import resource
-import subprocess
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
@@ -242,56 +239,6 @@ async def _files(address: str, meter: Meter, dialogues: Path, count: int, concur
             for samples, _ in zip(endless(dialogues), range(count), strict=False):
                 group.create_task(one(samples))
     return f"{count} files, {concurrency} at once: {meter.report(seconds)}"
-
-
-@main.command()
-@_DIALOGUES
-@_MODELS
-@click.option("--only", default="*", help="Pattern of the files' names.")
-@click.option("--program", default="sherpa-onnx-offline-speaker-diarization", show_default=True)
-def sherpa(dialogues: Path, models: Path, only: str, program: str) -> None:
-    """The same models and files through sherpa-onnx's program, and through ours in this process, in turn."""
-    pipeline = Pipeline(models)
-    folders = {kind_of_folder(folder): folder for folder in sorted(models.iterdir()) if folder.is_dir()}
-    graphs = {kind: next(folder.glob("*.onnx")) for kind, folder in folders.items()}
-    command = [
-        program,
-        f"--segmentation.pyannote-model={graphs['segmentation']}",
-        f"--embedding.model={graphs['speaker']}",
-        "--clustering.cluster-threshold=0.5",
-    ]
-    errors: dict[str, DiarizationErrors] = defaultdict(DiarizationErrors)
-    spent: dict[str, float] = defaultdict(float)
-    seconds = 0.0
-    for path in sorted(dialogues.glob(f"{only}.flac")):
-        truth, wave = read_rttm(path.with_suffix(".rttm").read_text()), path.with_suffix(".wav")
-        samples = load(path)
-        seconds += len(samples) / RATE
-        _write_wave(wave, samples)
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        output = subprocess.run([*command, str(wave)], capture_output=True, text=True, check=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent["sherpa-onnx"] += after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        errors["sherpa-onnx"] += total(score_diarization(truth, _parsed(truth[0].file, output.stdout), collar_s=0.25))
-        begin = time.process_time()
-        found = pipeline.read(path).turns(truth[0].file, PRESETS["chorus"])
-        spent["chorus"] += time.process_time() - begin
-        errors["chorus"] += total(score_diarization(truth, found, collar_s=0.25))
-        wave.unlink()
-    for name in spent:
-        print(f"{name:12s} DER {100 * errors[name].rate:5.2f} %, {spent[name]:.1f} processor s for {seconds:.0f} s")
-
-
-def _write_wave(path: Path, samples: np.ndarray) -> None:
-    import soundfile
-
-    soundfile.write(path, samples, RATE, subtype="PCM_16")
-
-
-def _parsed(name: str, text: str) -> list[RttmTurn]:
-    """Lines such as `0.318 -- 6.865 speaker_00`."""
-    rows = re.findall(r"^([\d.]+) -- ([\d.]+) (\S+)", text, re.MULTILINE)
-    return [RttmTurn(name, float(begin), float(end) - float(begin), speaker) for begin, end, speaker in rows]
 
 
 if __name__ == "__main__":

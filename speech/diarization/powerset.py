@@ -22,6 +22,7 @@ WINDOW_SAMPLES = 160_000
 FRAME_SAMPLES = 270
 FIELD_SAMPLES = 991
 NUM_LOCAL = 3
+WINDOW_FRAMES = 20.0  # what a whole window counts beside one stretch of speech, when a local speaker is named
 # Which local speakers each class says are talking: {}, {1}, {2}, {3}, {1,2}, {1,3}, {2,3}; as bits.
 CLASSES = np.array([0b000, 0b001, 0b010, 0b100, 0b011, 0b101, 0b110], np.uint8)
 # Between the middles of two receptive fields lies the border of their frames.
@@ -80,7 +81,7 @@ def overlapped_turns(
         rows = slice(window.first_frame, window.first_frame + len(flags))
         talking[rows] += flags.sum(axis=1)
         heard[rows] += 1.0
-        scores[rows] += flags @ (_shares(flags, known[rows]) if only_adds else _matches(flags, known[rows]))
+        scores[rows] += _supports(flags, known[rows]) if only_adds else flags @ _matches(flags, known[rows])
     counts = np.rint(talking / np.maximum(heard, 1.0)).astype(np.int64)
     if only_adds:
         active = known | _strongest(np.where(known, 0.0, scores), np.maximum(counts - 1, 0))
@@ -125,11 +126,33 @@ def _matches(local: Flags, known: Flags) -> npt.NDArray[np.float32]:
     return matches
 
 
-def _shares(local: Flags, known: Flags) -> npt.NDArray[np.float32]:
-    """Whom each local speaker is while talking alone, (3, speakers) shares: two voices may have been taken for one."""
+def _supports(local: Flags, known: Flags) -> npt.NDArray[np.float32]:
+    """How much a window speaks for each known speaker in each frame, (frames, speakers), from its local speakers.
+
+    A local speaker is whoever is known to talk while it talks alone. What was said around an overlap tells more of it
+    than the rest of the window, where two alike voices may have been taken for one local speaker: each stretch that a
+    local speaker talks through is judged by itself, and the whole window counts as much as WINDOW_FRAMES of it.
+    """
     alone = local & (local.sum(axis=1, keepdims=True) == 1)
-    shared = alone.T.astype(np.float32) @ known.astype(np.float32)
-    return np.asarray(shared / np.maximum(shared.sum(axis=1, keepdims=True), 1.0), np.float32)
+    supports = np.zeros(known.shape, np.float32)
+    for speaker in range(local.shape[1]):
+        whole = WINDOW_FRAMES * _shared(alone[:, speaker], known)
+        for begin, end in _runs(local[:, speaker]):
+            frames = (alone[begin:end, speaker, np.newaxis] & known[begin:end]).sum(axis=0) + whole
+            if frames.any():
+                supports[begin:end] += frames / frames.sum()
+    return supports
+
+
+def _shared(alone: npt.NDArray[np.bool_], known: Flags) -> npt.NDArray[np.float32]:
+    """The known speakers' shares of the frames (frames,) in which one local speaker talks alone; zeros for none."""
+    frames = (alone[:, np.newaxis] & known).sum(axis=0)
+    return np.asarray(frames / max(1, frames.sum()), np.float32)
+
+
+def _runs(active: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Begins and ends of the stretches in which `active` (frames,) holds, (runs, 2)."""
+    return np.flatnonzero(np.diff(active.astype(np.int8), prepend=0, append=0)).reshape(-1, 2)
 
 
 def _strongest(scores: npt.NDArray[np.floating], counts: npt.NDArray[np.int64]) -> Flags:
@@ -142,11 +165,10 @@ def _turns(active: Flags, old: Sequence[Turn], num_samples: int) -> list[Turn]:
     """Runs of active frames as turns, each with the confidence of the old turns of its speaker that it meets."""
     turns: list[Turn] = []
     for speaker in range(active.shape[1]):
-        edges = np.flatnonzero(np.diff(active[:, speaker].astype(np.int8), prepend=0, append=0))
         own = [turn for turn in old if turn.speaker == speaker]
         mean = float(np.mean([turn.confidence for turn in own])) if own else 0.0
         first = 0
-        for begin, end in edges.reshape(-1, 2):
+        for begin, end in _runs(active[:, speaker]):
             turn = Turn(
                 _seconds_at(int(begin), len(active), num_samples),
                 _seconds_at(int(end), len(active), num_samples),
@@ -170,5 +192,5 @@ def speech_in(windows: Sequence[LocalTracks]) -> list[Region]:
         rows = slice(window.first_frame, window.first_frame + len(window.bits))
         talking[rows] += window.bits > 0
         heard[rows] += 1.0
-    edges = np.flatnonzero(np.diff((talking * 2 > heard).astype(np.int8), prepend=0, append=0)).reshape(-1, 2)
-    return [Region(int(FIRST_BORDER + b * FRAME_SAMPLES), int(FIRST_BORDER + e * FRAME_SAMPLES)) for b, e in edges]
+    runs = _runs(talking * 2 > heard)
+    return [Region(int(FIRST_BORDER + b * FRAME_SAMPLES), int(FIRST_BORDER + e * FRAME_SAMPLES)) for b, e in runs]

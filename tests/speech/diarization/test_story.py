@@ -116,6 +116,21 @@ def test_windows_that_number_speakers_differently_agree_after_matching() -> None
     assert near(overlapped_turns(turns, windows, 14 * SECOND), [(0, 6, 0), (6, 14, 1)])
 
 
+def test_who_joins_in_is_known_by_what_is_said_around_the_overlap() -> None:
+    """A window takes speakers 1 and 2, who sound alike, for one; it is 2 who talks into the end of 0's turn."""
+    turns = [Turn(0, 4, 1), Turn(4.5, 7.5, 0), Turn(7.5, 9, 2)]
+    windows = [heard(0, 589, (0, 0, 4), (1, 4.5, 7.5), (0, 7, 9))]
+
+    assert near(overlapped_turns(turns, windows, 9 * SECOND, only_adds=True), [(0, 4, 1), (4.5, 7.5, 0), (7, 9, 2)])
+
+
+def test_a_stretch_that_nobody_has_alone_is_named_by_the_rest_of_its_window() -> None:
+    turns = [Turn(0, 2, 1), Turn(3, 7, 0)]
+    windows = [heard(0, 589, (0, 0, 2), (1, 3, 7), (0, 4, 5))]
+
+    assert near(overlapped_turns(turns, windows, 9 * SECOND, only_adds=True), [(0, 2, 1), (3, 7, 0), (4, 5, 1)])
+
+
 def test_where_the_segmentation_hears_nobody_the_clustering_stands() -> None:
     turns = [Turn(0, 2, 0), Turn(5, 7, 1)]
 
