@@ -80,7 +80,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--lm", type=Path, required=True)
-    parser.add_argument("--recordings", type=Path, required=True, help="folder of ID.ogg beside its list, FOLDER.tsv")
+    parser.add_argument(
+        "--recordings", type=Path, required=True, help="folder of recordings beside its list, FOLDER.tsv"
+    )
+    parser.add_argument("--suffix", default=".ogg", help="of the recordings")
     parser.add_argument("--weights", type=float, nargs="+", default=[0.2, 0.4, 0.6])
     parser.add_argument("--bonuses", type=float, nargs="+", default=[0.0, 1.0, 2.0])
     parser.add_argument("--beam-size", type=int, default=10)
@@ -90,7 +93,7 @@ def main() -> None:
     assert description.tokens_path is not None, "a model without tokens is none"
     tokens = read_tokens(description.tokens_path)
     rows = read_rows(arguments.recordings.with_suffix(".tsv"))[:: arguments.every]
-    paths = [arguments.recordings / f"{row[0]}.ogg" for row in rows]
+    paths = [arguments.recordings / f"{row[0]}{arguments.suffix}" for row in rows]
     texts = [row[-1] for row in rows]
     encoded = encode(description, paths, int(os.environ.get("OMP_NUM_THREADS", "1")))
     rescorer = Rescorer(description.rescoring, BATCH, OrtOptions(intra_threads=1)) if description.rescoring else None

@@ -1,6 +1,6 @@
 """Speak `sentences.txt` with Kokoro blends drawn by a seed: `KOKORO_DIR=... python -m recipes.tuning.speak OUTPUT`.
 
-Writes FLAC files, `wav.scp` and `text` (Kaldi's), and `tuning.tsv`. The sentences were written for this and are CC0;
+Writes FLAC files, `wav.scp` and `text` (Kaldi's), and OUTPUT.tsv. The sentences were written for this and are CC0;
 they are in no training text and not among those whose error rates are reported.
 """
 
@@ -32,8 +32,12 @@ def main() -> None:
             random = np.random.default_rng([11, number])
             samples = finish(voice.speak(sentence, random), random)
             soundfile.write(paths[name], samples, SAMPLE_RATE, subtype="PCM_16")
-    for file, values, gap in (("wav.scp", paths, " "), ("text", texts, " "), ("tuning.tsv", texts, "\t")):
-        (output / file).write_text("".join(f"{name}{gap}{value}\n" for name, value in values.items()), encoding="utf-8")
+    for file, values, gap in (
+        (output / "wav.scp", paths, " "),
+        (output / "text", texts, " "),
+        (output.with_suffix(".tsv"), texts, "\t"),
+    ):
+        file.write_text("".join(f"{name}{gap}{value}\n" for name, value in values.items()), encoding="utf-8")
 
 
 if __name__ == "__main__":
