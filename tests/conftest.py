@@ -6,13 +6,13 @@ import shutil
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Shared machines stall: a deadline would fail tests for their neighbours' load. pytest-timeout bounds them instead.
-settings.register_profile("dev", deadline=None)
+# Shared machines stall: a deadline, or the check that examples are made quickly, would fail tests for their neighbours'
+# load. pytest-timeout bounds them instead.
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("dev", PATIENT)
 # The same examples in every run, so that a red CI run can be repeated; `print_blob` adds the line that repeats it.
-settings.register_profile(
-    "ci", deadline=None, derandomize=True, database=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.register_profile("thorough", deadline=None, max_examples=2000)
+settings.register_profile("ci", PATIENT, derandomize=True, database=None, print_blob=True)
+settings.register_profile("thorough", PATIENT, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 
 

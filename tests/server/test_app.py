@@ -23,7 +23,7 @@ from server.hotwords import Hotwords
 from server.housekeeping import check_integrity
 from server.servicer import StreamCall
 from speech.search.options import SearchOptions
-from tests.server.support import DATA, linear16, running, speech_like, stream, tiny_config
+from tests.server.support import DATA, eventually, linear16, running, speech_like, stream, tiny_config
 
 TLS = DATA / "tls"
 
@@ -55,9 +55,10 @@ async def test_metrics_count_calls_batches_slots_and_loop_lag() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    async with running(tiny_config(metrics={"port": port})) as (_, stub):
+    async with running(tiny_config(metrics={"port": port})) as (server, stub):
         await stream(stub, [linear16(speech_like(1.0))])
-        await asyncio.sleep(0.25)  # two periods of the lag's clock
+        registry = server.metrics.registry
+        await eventually(lambda: bool(registry.get_sample_value("chorus_event_loop_lag_seconds_count")))
         page = await asyncio.to_thread(
             lambda: urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
         )

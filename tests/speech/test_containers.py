@@ -2,7 +2,6 @@
 
 import io
 import struct
-import time
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -253,10 +252,8 @@ MAGIC = [
     encoding=st.sampled_from([encoding for encoding in Encoding if encoding.is_container]),
 )
 def test_garbage_is_bad_audio_and_never_hangs(magic: bytes, noise: bytes, encoding: Encoding) -> None:
-    begun = time.monotonic()
     with pytest.raises(BadAudio):
-        read(magic + noise, encoding)
-    assert time.monotonic() - begun < 5
+        read(magic + noise, encoding)  # what hangs is ended by pytest-timeout
 
 
 def test_damage_is_not_written_to_stderr(capfd: pytest.CaptureFixture[str]) -> None:
