@@ -89,9 +89,11 @@ async def start_server(config: Config) -> AsyncIterator[Server]:
         metrics = Metrics()
         metrics.watch(models, speakers)
         server = Server(config, models, speakers, metrics)
-        await _start_batchers(stack, [*models, *speakers])
+        # One group for all that runs as long as the server: a bug in one ends it loudly instead of hanging its callers.
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        _start_batchers(stack, group, [*models, *speakers])
         services = _services(stack, config, models, speakers, metrics)
-        _start_housekeeping(stack, models, metrics)
+        _start_housekeeping(stack, group, models, metrics)
         await _start_metrics(stack, config, metrics)
         await _start_grpc(stack, server, *services)
         await server.set_serving(True)
@@ -108,9 +110,9 @@ def _load(config: Config, stack: ExitStack) -> tuple[Models, SpeakerModels]:
     return models, load_speakers(folders, config, threads, stack)
 
 
-async def _start_batchers(stack: AsyncExitStack, models: Iterable[ServedModel | ServedSpeaker]) -> None:
-    """Batchers' tasks live in one group: a bug in one ends the server loudly instead of hanging its callers."""
-    group = await stack.enter_async_context(asyncio.TaskGroup())
+def _start_batchers(
+    stack: AsyncExitStack, group: asyncio.TaskGroup, models: Iterable[ServedModel | ServedSpeaker]
+) -> None:
     for model in models:
         for name, batcher in model.batchers():
             group.create_task(batcher.serve(), name=f"{model.name}-{name}")
@@ -144,9 +146,9 @@ def _services(
     )
 
 
-def _start_housekeeping(stack: AsyncExitStack, models: Models, metrics: Metrics) -> None:
+def _start_housekeeping(stack: AsyncExitStack, group: asyncio.TaskGroup, models: Models, metrics: Metrics) -> None:
     for name, work in (("loop-lag", watch_loop_lag(metrics.loop_lag.observe)), ("integrity", watch_integrity(models))):
-        stack.callback(asyncio.create_task(work, name=name).cancel)
+        stack.callback(group.create_task(work, name=name).cancel)
 
 
 async def _start_metrics(stack: AsyncExitStack, config: Config, metrics: Metrics) -> None:
@@ -173,8 +175,8 @@ async def _start_grpc(
     health_pb2_grpc.add_HealthServicer_to_server(server.health, wire)
     reflection.enable_server_reflection((RECOGNIZER, SPEAKER, health.SERVICE_NAME, reflection.SERVICE_NAME), wire)
     server.port = _listen(wire, config.host, config.port, credentials(config))
+    stack.push_async_callback(wire.stop, config.grace_s)  # before the start, which may be cancelled
     await wire.start()
-    stack.push_async_callback(wire.stop, config.grace_s)
 
 
 def _listen(wire: grpc.aio.Server, host: str, port: int, tls: grpc.ServerCredentials | None) -> int:

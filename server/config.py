@@ -103,6 +103,8 @@ class RescoringConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     max_batch_tokens: Count = 512
     # Calls at once, each on a thread; 0 takes as many as the streaming engine has lanes.
     workers: Annotated[int, Meta(ge=0, le=64)] = 0
+    # A segment that has waited so long for its turn keeps the search's order, which is less exact; 0 waits for ever.
+    max_wait_ms: Milliseconds = 0.0
     max_queue_delay_ms: Milliseconds = 0.0
     max_queue_size: Count = 4096
 

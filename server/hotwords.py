@@ -148,9 +148,11 @@ class NamedLists:
 
     def get(self, name: str) -> list[Hotword]:
         """Return the list as its file now is, or as it was while that cannot be used. Raises BadRequest: unknown."""
-        if name not in self._names():
-            known = ", ".join(sorted(self._names())) or "none"
-            raise BadRequest(f"hotwords list {name!r} is unknown; lists: {known}")
+        names = self._names()
+        for gone in self._read.keys() - names:  # folders change for months: what was deleted must not be kept
+            del self._read[gone]
+        if name not in names:
+            raise BadRequest(f"hotwords list {name!r} is unknown; lists: {', '.join(sorted(names)) or 'none'}")
         try:
             self._load(name)
         except (BadOption, OSError, UnicodeDecodeError) as error:

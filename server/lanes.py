@@ -7,7 +7,9 @@ graph could use. Two lanes of half the threads fill each other's gaps. A stream 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import structlog
 
 from batcher.config import StepConfig
 from batcher.errors import SlotsExhausted
@@ -15,6 +17,8 @@ from batcher.slots import Lease, SlotPool
 from batcher.steps import StepBatcher
 from engines.streaming import StepItem, StepOutput, StreamingEngine
 from server.config import StreamingConfig
+
+log = structlog.get_logger()
 
 
 class Lane:
@@ -43,10 +47,21 @@ class Lane:
 
     def give_back(self, lease: Lease) -> None:
         """End a stream: its engine drops what the slot grew, and the slot is free once no step holds it."""
-        if lease.is_current:
+        if not lease.is_current:
+            return
+        try:
             # The engine's thread takes this before any step of the slot's next tenant, and after those in flight.
-            self._thread.submit(self._engine.close_slot, lease.slot)
+            self._thread.submit(self._engine.close_slot, lease.slot).add_done_callback(_log_failure)
+        except RuntimeError:  # the thread has been shut down; a call that outlived it must still end
+            log.warning("a slot was given back after its engine's end", slot=lease.slot)
+        finally:
             lease.release()
+
+
+def _log_failure(closing: Future[None]) -> None:
+    """Nobody waits for a slot's closing, and what it failed to free would be missed only when memory runs out."""
+    if not closing.cancelled() and (error := closing.exception()) is not None:
+        log.error("a slot could not be closed: this is a bug of Chorus", exc_info=error)
 
 
 class Lanes:

@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from batcher.config import DynamicConfig
 from batcher.dynamic import DynamicBatcher
+from batcher.errors import QueueTimeout
 from batcher.steps import StepBatcher
 from engines.describe import inspect
 from engines.errors import BadModel
@@ -171,9 +172,15 @@ class ServedModel:
     # --- work
 
     async def rescore(self, item: RescoreItem) -> Nbest:
-        """Order one segment's n-best list by attention rescoring, on the rescorer's thread."""
+        """Order one segment's n-best list by attention rescoring, on the rescorer's threads.
+
+        It stays as it is where its turn has not come in `rescoring.max_wait_ms`; metrics count these as timed out.
+        """
         assert self.rescoring_batcher is not None, f"{self.name} does not rescore"
-        return await self.rescoring_batcher.submit(item, length=item.num_tokens)
+        try:
+            return await self.rescoring_batcher.submit(item, length=item.num_tokens)
+        except QueueTimeout:
+            return item.nbest
 
     async def recognize(self, item: OfflineItem) -> OfflineOutput:
         """Recognise one piece of audio as a whole, on the offline engine's thread."""
@@ -233,6 +240,7 @@ def rescoring_limits(config: RescoringConfig, workers: int = 1) -> DynamicConfig
         max_batch_length=config.max_batch_tokens,
         max_queue_delay_ms=config.max_queue_delay_ms,
         max_queue_size=config.max_queue_size,
+        default_timeout_ms=config.max_wait_ms,
         buckets=RESCORING_BUCKETS,
         workers=workers,
     )

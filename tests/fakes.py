@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-GATE_TIMEOUT_S = 10.0  # a test that forgets to end a batch fails instead of hanging
+GATE_TIMEOUT_S = 60.0  # a test that forgets to end a batch fails instead of hanging
 
 
 class GateBatch:

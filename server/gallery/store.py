@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ import numpy as np
 from server.gallery.errors import InconsistentVoices, UnknownSpeaker, WrongFingerprint
 from server.gallery.schema import open_file, transaction, translated_errors
 from speech.verification.vectors import Vectors, centre, consistency
+
+CACHE_BYTES = 256 << 20
+"""Centres kept in memory: 350,000 speakers of 192 numbers. A larger gallery is kept, but alone."""
 
 _DTYPE = np.dtype("<f4")
 
@@ -79,7 +83,7 @@ class GalleryStore:
         """Open or make the file. Raises GalleryFailed, GalleryBusy."""
         self._path = str(path)
         self._connection = open_file(path)
-        self._cache: dict[str, tuple[int, Centres]] = {}
+        self._cache: OrderedDict[str, tuple[int, Centres]] = OrderedDict()  # the one asked for last comes last
 
     def close(self) -> None:
         self._connection.close()
@@ -157,12 +161,21 @@ class GalleryStore:
             version = int(self._connection.execute("PRAGMA data_version").fetchone()[0])
             cached = self._cache.get(gallery)
             if cached is not None and cached[0] == version:
+                self._cache.move_to_end(gallery)
                 return cached[1]
             centres = self._read_centres(gallery)
         self._cache.pop(gallery, None)
         if centres.space is not None:  # names that nobody enrolled under must not fill the memory
             self._cache[gallery] = (version, centres)
+            self._shrink_cache()
         return centres
+
+    def _shrink_cache(self) -> None:
+        """Forget the galleries that were asked for longest ago; those deleted elsewhere are never asked for again."""
+        size = sum(centres.centres.nbytes for _, centres in self._cache.values())
+        while size > CACHE_BYTES and len(self._cache) > 1:
+            _, (_, forgotten) = self._cache.popitem(last=False)
+            size -= forgotten.centres.nbytes
 
     # --- inside a transaction, or a single statement
 

@@ -65,7 +65,7 @@ async def _ending(bench: Bench, close: Callable[[], None]) -> AsyncIterator[None
 async def serve_steps(num_slots: int = 8, **settings: Any) -> AsyncIterator[StepBench]:
     engine, clock, slots, config = GateEngine(), HandClock(), SlotPool(num_slots), StepConfig(**settings)
     with ThreadPoolExecutor(config.workers) as executor:
-        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
             batcher: StepBatcher[Any, Any] = StepBatcher(engine.run, config, executor, slots, clock)
             bench = StepBench(engine, clock, executor, tasks, asyncio.create_task(batcher.serve()), batcher, slots)
             async with _ending(bench, batcher.close):
@@ -78,7 +78,7 @@ async def serve_steps(num_slots: int = 8, **settings: Any) -> AsyncIterator[Step
 async def serve_items(**settings: Any) -> AsyncIterator[DynamicBench]:
     engine, clock, config = GateEngine(), HandClock(), DynamicConfig(**settings)
     with ThreadPoolExecutor(config.workers) as executor:
-        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
             batcher: DynamicBatcher[Any, Any] = DynamicBatcher(engine.run, config, executor, clock)
             bench = DynamicBench(engine, clock, executor, tasks, asyncio.create_task(batcher.serve()), batcher)
             async with _ending(bench, batcher.close):

@@ -12,7 +12,7 @@ import grpc
 from protos import recognizer_pb2 as pb
 from protos import recognizer_pb2_grpc as rpc
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 @dataclass

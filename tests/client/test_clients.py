@@ -268,11 +268,9 @@ def test_how_the_server_ended_is_never_lost_to_a_write_at_the_same_time(
 
 def test_the_deadline_covers_all_attempts_together(address: str, recognizer: FakeRecognizer) -> None:
     recognizer.turns = [unavailable_at_once] * 50
-    began = time.monotonic()
     with Client(address, retry=Retry(attempts=50, first_delay_s=0.1)) as client, pytest.raises(CallFailed):
         list(client.stream([b"A"], timeout_s=0.3))
-    assert time.monotonic() - began < 2
-    assert len(recognizer.calls) < 10
+    assert len(recognizer.calls) < 10  # of 50
 
 
 def test_waits_between_attempts_grow_up_to_a_bound() -> None:

@@ -9,6 +9,7 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import grpc
 import pytest
@@ -153,3 +154,37 @@ async def test_a_lost_slot_is_noticed() -> None:
         lost = lane.slots._free.pop()
         assert not check_integrity(model)
         lane.slots._free.append(lost)
+
+
+@pytest.mark.asyncio
+async def test_a_watch_that_ends_by_a_bug_ends_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    is_up = asyncio.Event()
+
+    async def broken(observe: object) -> None:
+        await is_up.wait()
+        raise ZeroDivisionError("a bug")
+
+    async def serve_for_ever() -> None:
+        async with start_server(tiny_config()):
+            is_up.set()
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr("server.app.watch_loop_lag", broken)
+    with pytest.raises(ExceptionGroup) as failed:
+        await serve_for_ever()
+    assert isinstance(failed.value.exceptions[0], ZeroDivisionError)
+
+
+@pytest.mark.asyncio
+async def test_a_slot_is_free_again_even_when_its_engine_cannot_close_it(capfd: pytest.CaptureFixture[str]) -> None:
+    async with start_server(tiny_config()) as server:
+        model = server.models.default
+        assert model is not None
+        lane, lease = model.lanes.lease()
+        lane._engine.close_slot = Mock(side_effect=ZeroDivisionError("a bug"))
+        lane.give_back(lease)
+        await eventually(lambda: lane._thread.submit(int).result() == 0)  # the engine's thread has been there
+        assert model.lanes.num_free == model.lanes.num_slots
+        lane, late = model.lanes.lease()
+    lane.give_back(late)
+    assert model.lanes.num_free == model.lanes.num_slots

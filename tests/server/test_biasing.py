@@ -158,6 +158,17 @@ def test_a_list_of_a_hundred_megabytes_is_refused_at_start(tmp_path: Path) -> No
         NamedLists(tmp_path / "none")
 
 
+def test_deleted_lists_are_forgotten(tmp_path: Path) -> None:
+    (tmp_path / "stays.txt").write_text("cat\n", encoding="utf-8")
+    lists = NamedLists(tmp_path)
+    for day in range(3):
+        (tmp_path / f"{day}.txt").write_text("dog\n", encoding="utf-8")
+        lists.get(str(day))
+        (tmp_path / f"{day}.txt").unlink()
+    lists.get("stays")
+    assert lists._read.keys() == {"stays"}
+
+
 def test_streams_with_the_same_list_share_one_graph_that_goes_with_the_last() -> None:
     with (TINY / "units.txt").open(encoding="utf-8") as lines:
         speller = Speller(TokenTable.from_lines(lines))

@@ -61,7 +61,7 @@ def test_long_segments_go_alone_and_short_ones_together() -> None:
 @pytest.mark.asyncio
 async def test_segments_that_end_together_are_rescored_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each call waits for the other one to be under way, which one thread could never fulfil."""
-    meeting = threading.Barrier(2, timeout=20)
+    meeting = threading.Barrier(2, timeout=60)
 
     def meet(items: Sequence[RescoreItem]) -> list[Nbest]:
         meeting.wait()
@@ -74,3 +74,33 @@ async def test_segments_that_end_together_are_rescored_side_by_side(monkeypatch:
         first, second = segment(60), segment(61)
         found = await asyncio.gather(model.rescore(first), model.rescore(second))
         assert list(found) == [first.nbest, second.nbest]
+
+
+@pytest.mark.asyncio
+async def test_a_segment_whose_turn_does_not_come_in_time_keeps_the_order_of_the_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first call lasts until the second segment has given up waiting; the second one is never rescored."""
+    began, given_up = threading.Event(), threading.Event()
+    rescored: list[RescoreItem] = []
+
+    def last(items: Sequence[RescoreItem]) -> list[Nbest]:
+        rescored.extend(items)
+        began.set()
+        assert given_up.wait(60)
+        return [item.nbest.reordered([1, 0], item.nbest.scores[[1, 0]]) for item in items]
+
+    config = tiny_config(rescoring={"workers": 1, "max_batch_size": 1, "max_wait_ms": 20})
+    async with start_server(config) as server:
+        model = server.models.default
+        assert model is not None
+        monkeypatch.setattr(model.loaded.rescorer, "_by_index", last)
+        first, second = segment(5, hypotheses=2), segment(6, hypotheses=2)
+        running = asyncio.create_task(model.rescore(first))
+        assert await asyncio.to_thread(began.wait, 60)
+        assert await model.rescore(second) is second.nbest
+        given_up.set()
+        assert len((await running).tokens[0]) == len(first.nbest.tokens[1])
+        assert rescored == [first]
+        assert model.rescoring_batcher is not None
+        assert model.rescoring_batcher.stats.timed_out == 1

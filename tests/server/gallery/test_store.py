@@ -126,6 +126,19 @@ def test_a_search_sees_what_another_connection_wrote(store: GalleryStore, path: 
     assert store.centres("default").ids == ()
 
 
+def test_galleries_asked_for_longest_ago_leave_the_memory_first(
+    store: GalleryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        store.enroll(name, "ann", SPACE, [voice(1)], 0)
+    monkeypatch.setattr("server.gallery.store.CACHE_BYTES", 2 * 8 * 4)  # two speakers of 8 numbers
+    first, second = store.centres("a"), store.centres("b")
+    assert store.centres("a") is first
+    assert store.centres("c").ids == ("ann",)
+    assert store.centres("a") is first
+    assert store.centres("b") is not second, "the one that nobody asked for since"
+
+
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [(b"not a database at all" * 100, "not a database"), ("CREATE TABLE t (x)", "not a gallery"), (None, "version 99")],
