@@ -17,7 +17,6 @@ from threadpoolctl import threadpool_limits
 
 from batcher.config import DynamicConfig
 from batcher.dynamic import DynamicBatcher
-from batcher.errors import QueueTimeout
 from batcher.steps import StepBatcher
 from engines.describe import inspect
 from engines.errors import BadModel
@@ -26,9 +25,10 @@ from engines.recordings import OfflineItem, OfflineOutput
 from engines.rescoring import RescoreItem
 from engines.streaming import StepItem, StepOutput, StreamingEngine
 from engines.topk import DEFAULT_CANDIDATES
-from server.config import Config, RescoringConfig
+from server.config import Config
 from server.errors import BadRequest, StartFailed, UnknownModel
 from server.lanes import Lane, Lanes
+from server.rescoring import rescored_in_time, rescoring_limits
 from speech.biasing.spelling import Speller
 from speech.endpoint import K2_RULES, EndpointConfig
 from speech.framing import Framing
@@ -40,7 +40,6 @@ from speech.transcript import TOKEN_LEAD_MS
 DEFAULT_LANES = 2  # measured on 2 cores (docs/benchmarks.md); more need more processors than an interpreter can feed
 BACKGROUND = 5  # niceness of unary work: on full cores live streams come first, and a stream waits for its rescoring
 WARM_UP_BATCHES = (1, 2)  # compiles the search; larger batches reuse what these allocated
-RESCORING_BUCKETS = (64, 256, 1024)  # tokens: a short segment does not wait for a minute-long one's padding
 
 log = structlog.get_logger()
 
@@ -177,10 +176,7 @@ class ServedModel:
         It stays as it is where its turn has not come in `rescoring.max_wait_ms`; metrics count these as timed out.
         """
         assert self.rescoring_batcher is not None, f"{self.name} does not rescore"
-        try:
-            return await self.rescoring_batcher.submit(item, length=item.num_tokens)
-        except QueueTimeout:
-            return item.nbest
+        return await rescored_in_time(self.rescoring_batcher, item)
 
     async def recognize(self, item: OfflineItem) -> OfflineOutput:
         """Recognise one piece of audio as a whole, on the offline engine's thread."""
@@ -231,19 +227,6 @@ class ServedModel:
             count, thread_name_prefix=f"{self.name}-{role}", initializer=_be_nice, initargs=(niceness,)
         )
         return self._stack.enter_context(executor)
-
-
-def rescoring_limits(config: RescoringConfig, workers: int = 1) -> DynamicConfig:
-    """Batches of segments, whose lengths are tokens (`RescoreItem.num_tokens`)."""
-    return DynamicConfig(
-        max_batch_size=config.max_batch_size,
-        max_batch_length=config.max_batch_tokens,
-        max_queue_delay_ms=config.max_queue_delay_ms,
-        max_queue_size=config.max_queue_size,
-        default_timeout_ms=config.max_wait_ms,
-        buckets=RESCORING_BUCKETS,
-        workers=workers,
-    )
 
 
 def _be_nice(niceness: int) -> None:

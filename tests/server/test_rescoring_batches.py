@@ -15,7 +15,7 @@ from batcher.dynamic_queue import DynamicQueue, PendingItem
 from engines.rescoring import RescoreItem
 from server.app import start_server
 from server.config import RescoringConfig
-from server.models import rescoring_limits
+from server.rescoring import rescoring_limits
 from speech.search.nbest import Nbest
 from tests.server.support import tiny_config
 
