@@ -14,23 +14,24 @@ import asyncio
 import statistics
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import grpc
 import numpy as np
 import psutil
 from threadpoolctl import threadpool_limits
 
 from benchmarks.audio import recordings
-from client import AsyncSpeakerClient, VoiceConfig
 from client.embedded import EmbeddedServer
 from engines.ort import OrtOptions
 from engines.pull.store import ensure
 from engines.speaker.describe import inspect_speaker
 from engines.speaker.engine import SpeakerEngine, open_speaker
+from protos import recognizer_pb2 as linear16
+from protos import speaker_pb2 as pb
 from server.models import usable_cores
-
-RAW = VoiceConfig(encoding="linear16", sample_rate=16000)
 
 
 @dataclass(frozen=True)
@@ -60,44 +61,72 @@ def bare(engine: SpeakerEngine, features: np.ndarray, threads: int, seconds: flo
     return Speed(sum(counts) / (time.monotonic() - begin), 1000 * (time.process_time() - before) / sum(counts))
 
 
-async def served(address: str, process: psutil.Process, audio: list[bytes], concurrency: int, seconds: float) -> Speed:
+async def served(
+    address: str, process: psutil.Process, requests: list[bytes], concurrency: int, seconds: float
+) -> Speed:
     """As many requests at once as asked for, each caller's next one as soon as the last is answered."""
-    end = time.monotonic() + seconds
     done = 0
-    async with AsyncSpeakerClient(address) as client:
-        await client.embed(audio[0], RAW)
+    async with calling(address) as embed:
+        await embed(requests[0])
         before, begin = cpu_s(process), time.monotonic()
 
         async def caller(index: int) -> None:
             nonlocal done
-            while time.monotonic() < end:
-                await client.embed(audio[index % len(audio)], RAW)
+            while time.monotonic() < begin + seconds:
+                await embed(requests[index % len(requests)])
                 done += 1
 
         await asyncio.gather(*(caller(index) for index in range(concurrency)))
         return Speed(done / (time.monotonic() - begin), 1000 * (cpu_s(process) - before) / done)
 
 
-async def latencies(address: str, audio: list[bytes], rate: float, seconds: float) -> list[float]:
-    """Milliseconds of requests that come at random moments, `rate` a second; 0: one after the other."""
-    random, found = np.random.default_rng(0), []
-    async with AsyncSpeakerClient(address) as client:
-
-        async def one(index: int) -> None:
-            begin = time.monotonic()
-            await client.embed(audio[index % len(audio)], RAW)
+async def alone(address: str, requests: list[bytes], seconds: float) -> list[float]:
+    """Milliseconds of requests one after the other."""
+    found, end = [], time.monotonic() + seconds
+    async with calling(address) as embed:
+        while (begin := time.monotonic()) < end:
+            await embed(requests[len(found) % len(requests)])
             found.append(1000 * (time.monotonic() - begin))
-
-        end, calls, index = time.monotonic() + seconds, [], 0
-        while time.monotonic() < end:
-            if rate:
-                await asyncio.sleep(random.exponential(1 / rate))
-                calls.append(asyncio.create_task(one(index)))
-            else:
-                await one(index)
-            index += 1
-        await asyncio.gather(*calls)
     return found
+
+
+async def loaded(address: str, requests: list[bytes], arrivals: np.ndarray) -> list[float]:
+    """Milliseconds of requests that come at given seconds, whether or not the ones before are answered."""
+    found: list[float] = []
+    async with calling(address) as embed, asyncio.TaskGroup() as group:
+        start = time.monotonic()
+
+        async def one(due: float, request: bytes) -> None:
+            await embed(request)
+            found.append(1000 * (time.monotonic() - due))  # from when it was due: a late start is waiting, too
+
+        for index, seconds in enumerate(arrivals):
+            await asyncio.sleep(max(0.0, start + seconds - time.monotonic()))
+            group.create_task(one(start + seconds, requests[index % len(requests)]))
+    return found
+
+
+def ideal(arrivals: np.ndarray, service_s: float, workers: int) -> list[float]:
+    """Milliseconds in a queue without any overhead, whose `workers` take exactly `service_s` for each request."""
+    free, found = np.zeros(workers), []
+    for arrival in arrivals:
+        first = int(np.argmin(free))
+        free[first] = max(free[first], arrival) + service_s
+        found.append(1000 * (free[first] - arrival))
+    return found
+
+
+@asynccontextmanager
+async def calling(address: str) -> AsyncIterator[Callable[[bytes], Awaitable[bytes]]]:
+    """Embed with messages made before, whose answers nobody reads: the callers' own work hardly counts."""
+    async with grpc.aio.insecure_channel(address) as channel:
+        yield channel.unary_unary("/chorus.v1.Speaker/Embed")
+
+
+def messages(recordings: list[bytes]) -> list[bytes]:
+    """Requests for LINEAR16 recordings."""
+    config = pb.SpeakerAudioConfig(encoding=linear16.LINEAR16, sample_rate_hertz=16000)
+    return [pb.EmbedRequest(config=config, audio=each).SerializeToString() for each in recordings]
 
 
 def cpu_s(process: psutil.Process) -> float:
@@ -119,6 +148,7 @@ def main() -> None:
     folder = ensure(arguments.models, print)
     engine = open_speaker(inspect_speaker(folder), OrtOptions(intra_threads=1), max_batch=1)
     audio = recordings(arguments.seconds)
+    requests = messages(audio)
     samples = np.frombuffer(audio[0], "<i2").astype(np.float32) / 32768
     features = engine.features(samples)
     front_ms = _cpu_ms(lambda: engine.features(samples))
@@ -127,11 +157,16 @@ def main() -> None:
         process = psutil.Process(server.pid)
         for _ in range(arguments.rounds):
             loops.append(bare(engine, features, threads, arguments.round_seconds))
-            work = served(server.address, process, audio, arguments.concurrency, arguments.round_seconds)
+            work = served(server.address, process, requests, arguments.concurrency, arguments.round_seconds)
             calls.append(asyncio.run(work))
-        rate = statistics.median(each.rate for each in calls)
-        alone = asyncio.run(latencies(server.address, audio, 0, arguments.round_seconds))
-        loaded = asyncio.run(latencies(server.address, audio, 0.8 * rate, 2 * arguments.round_seconds))
+        rate = 0.8 * statistics.median(each.rate for each in calls)
+        one = statistics.median(asyncio.run(alone(server.address, requests, arguments.round_seconds)))
+        count = int(rate * 3 * arguments.round_seconds)
+        arrivals = {
+            "evenly": np.arange(count) / rate,
+            "at random": np.cumsum(np.random.default_rng(0).exponential(1 / rate, count)),
+        }
+        waits = {name: asyncio.run(loaded(server.address, requests, each)) for name, each in arrivals.items()}
     print(f"{folder.name}, {arguments.seconds:g} s ({len(features)} frames), {threads} threads")
     _print("bare graph", loops)
     _print(f"Embed, {arguments.concurrency} at once", calls)
@@ -139,8 +174,14 @@ def main() -> None:
     walls = statistics.median(call.rate / loop.rate for call, loop in zip(calls, loops, strict=True))
     costs = statistics.median(loop.cpu_ms / call.cpu_ms for call, loop in zip(calls, loops, strict=True))
     print(f"service / bare loop: {walls:.2f} by the wall clock, {costs:.2f} by processor time")
-    one, p50, p99 = statistics.median(alone), *np.percentile(loaded, [50, 99])
-    print(f"one at a time: {one:.0f} ms; at 80 % load: p50 {p50:.0f} ms, p99 {p99:.0f} ms = {p99 / one:.1f} times")
+    print(f"one at a time: {one:.0f} ms")
+    for name, found in waits.items():
+        p50, p99 = np.percentile(found, [50, 99])
+        least = np.percentile(ideal(arrivals[name], 0.8 * threads / rate, threads), 99)
+        print(
+            f"80 % load, requests come {name}: p50 {p50:.0f} ms, p99 {p99:.0f} ms = {p99 / one:.1f} times "
+            f"(an ideal queue of {threads} workers: p99 {least:.0f} ms)"
+        )
 
 
 def _cpu_ms(work: Callable[[], object], repeats: int = 20) -> float:

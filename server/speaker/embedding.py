@@ -65,10 +65,14 @@ class VoiceEmbedding:
     ) -> bool | None:
         return await self._stack.__aexit__(kind, error, trace)
 
-    async def push(self, samples: Samples) -> None:
-        """Take (channels, n) samples at the model's rate; waits while much is under way. Raises BadRequest."""
+    def hold(self, samples: Samples) -> None:
+        """Take (channels, n) samples at the model's rate, and leave all work to what comes next."""
         self._waiting.append(samples)
         self._num_waiting += samples.shape[1]
+
+    async def push(self, samples: Samples) -> None:
+        """Take (channels, n) samples at the model's rate; waits while much is under way. Raises BadRequest."""
+        self.hold(samples)
         if self._num_waiting >= HOP_S * self._model.sample_rate:
             await self._submit(await self._on_thread(self._work_off))
 
@@ -114,6 +118,6 @@ async def embed_audio(model: ServedSpeaker, voice: VoiceAudio, executor: Executo
     )
     async with VoiceEmbedding(model, voice.options, voice.embedding, executor) as embedding:
         if samples.size:
-            await embedding.push(samples)
+            embedding.hold(samples)  # one hand-over to a thread less than a push
         return await embedding.finish()
     raise AssertionError("unreachable: the group does not swallow errors")
