@@ -22,7 +22,7 @@ from server.config import HotwordsSettings
 from server.errors import IdleStream, StartFailed, UnknownModel
 from server.hotwords import Hotwords
 from server.housekeeping import check_integrity
-from server.servicer import StreamCall
+from server.stream_call import StreamCall
 from speech.search.options import SearchOptions
 from tests.server.support import DATA, eventually, linear16, running, speech_like, stream, tiny_config
 

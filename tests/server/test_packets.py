@@ -12,7 +12,7 @@ from server.app import Server, start_server
 from server.config import HotwordsSettings
 from server.hotwords import Hotwords
 from server.models import ServedModel
-from server.servicer import StreamCall
+from server.stream_call import StreamCall
 from speech.framing import Framer
 from tests.server.support import RATE, linear16, speech_like, tiny_config
 
