@@ -28,7 +28,7 @@ class IcefallStreamingEncoder:
         self.num_slots = num_slots
         self.batch_limit = max_batch if spec.is_batchable else 1
         self._names = spec.names
-        self._model = OrtModel(spec.encoder, options)
+        self._model = OrtModel(spec.encoder, options, _rewritten(spec, options))
         self._state = SlotArrays(spec.states, num_slots, self.batch_limit)
         shape = (1, spec.window_frames, spec.num_bins)
         self._features = StepBuffer(shape, np.dtype(spec.float_type), 0, self.batch_limit)
@@ -79,6 +79,15 @@ class IcefallStreamingEncoder:
             rows = len(feeds[self._names.features])
             raise EngineFailed(f"{self.spec.encoder.name} failed on a batch of {rows}: {first_line(error)}") from error
         return {**states, self._names.out: binding.get_outputs()[-1].numpy()}
+
+
+def _rewritten(spec: StreamingSpec, options: OrtOptions) -> bytes | None:
+    """Return a cheaper graph for the CPU, None for the file as it is."""
+    if not (options.rewrite and spec.is_batchable and options.provider == "CPUExecutionProvider"):
+        return None
+    from engines.convert.depthwise import as_products  # onnx takes half a second to import
+
+    return as_products(spec.encoder)
 
 
 class IcefallCtcEncoder:

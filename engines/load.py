@@ -42,11 +42,14 @@ class EngineOptions(Struct, frozen=True, kw_only=True):
     threads: Annotated[int, Meta(ge=0)] = 0
     spinning: bool = False
     provider: str = "CPUExecutionProvider"
+    rewrite: bool = True
 
     @property
     def ort(self) -> OrtOptions:
         """Return the graphs' share of the options."""
-        return OrtOptions(intra_threads=self.threads, allow_spinning=self.spinning, provider=self.provider)
+        return OrtOptions(
+            intra_threads=self.threads, allow_spinning=self.spinning, provider=self.provider, rewrite=self.rewrite
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

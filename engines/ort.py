@@ -32,6 +32,7 @@ _FATAL = 4  # ONNX Runtime's log severity: our errors carry its messages, so it 
 class OrtOptions:
     """How a graph runs. `intra_threads` 0 takes every processor; spinning trades idle processor time for latency.
 
+    `rewrite` lets streaming encoders run a cheaper graph of the same numbers (`engines/convert/depthwise.py`).
     `optimise` false loads a graph quickly to look at it. `arena` false returns memory after every run.
     """
 
@@ -39,6 +40,7 @@ class OrtOptions:
     allow_spinning: bool = False
     provider: str = "CPUExecutionProvider"
     optimise: bool = True
+    rewrite: bool = True
     arena: bool = True
 
 
@@ -64,14 +66,17 @@ class TensorInfo:
 class OrtModel:
     """An ONNX Runtime session. Running is thread safe; ends when it is collected."""
 
-    def __init__(self, path: Path, options: OrtOptions) -> None:
-        """Load the graph. Raises BadModel when the file is missing, damaged or no graph that this runtime can run."""
+    def __init__(self, path: Path, options: OrtOptions, graph: bytes | None = None) -> None:
+        """Load the graph, or `graph` in its place: the same one rewritten.
+
+        Raises BadModel when the file is missing, damaged or no graph that this runtime can run.
+        """
         self.path = path
         if not path.is_file():
             raise BadModel(f"{path}: no such file")
         try:
             self.session = onnxruntime.InferenceSession(
-                str(path), sess_options=_session_options(options), providers=_providers(options.provider)
+                graph or str(path), sess_options=_session_options(options), providers=_providers(options.provider)
             )
         except Exception as error:  # the runtime's error classes share no public base
             raise BadModel(f"{path}: not an ONNX graph that can be run: {first_line(error)}") from error

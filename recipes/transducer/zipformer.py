@@ -17,8 +17,14 @@ MASKED = -10000.0
 
 
 def swoosh(x: Tensor, shift: float, offset: float) -> Tensor:
-    """log(1 + exp(x - shift)) - 0.08 x - offset."""
-    return functional.softplus(x - shift) - 0.08 * x - offset
+    """log(1 + exp(x - shift)) - 0.08 x - offset; exported as icefall does, so that graphs cost what icefall's do."""
+    shifted = x - shift
+    if torch.onnx.is_in_onnx_export():
+        zero = torch.zeros((), dtype=x.dtype)
+        soft = torch.maximum(shifted, zero) + torch.log1p(torch.exp(-(zero - shifted).abs()))
+    else:
+        soft = functional.softplus(shifted)
+    return soft - 0.08 * x - offset
 
 
 class Norm(nn.Module):
