@@ -1,10 +1,11 @@
 """Latency: real-time paced streams of 100 ms packets at 25, 50 and 80 % of the server's capacity.
 
-    python -m benchmarks.latency [--models DIR] [--seconds 30]
+    python -m benchmarks.latency [--models DIR] [--config FILE] [--seconds 30] [--burst STREAMS]
 
 Capacity is measured first, by the same clients without pacing. Lag is counted on the audio's clock: from the moment a
 result's last sample was sent to the result's arrival. Streams begin, and so end, spread over the length of a recording,
-and are counted once all run. The last row is the worst case: all begin within one second, so that all end together.
+and are counted once all run. The last row is the worst case: all begin within one second, so that all end together;
+`--burst` measures it alone, with a number of streams.
 """
 
 from __future__ import annotations
@@ -25,9 +26,15 @@ def main() -> None:
     parser.add_argument("--models", type=Path)
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--max-streams", type=int, default=1024)
+    parser.add_argument("--config", type=Path, help="the server's settings, such as rescoring.max_wait_ms")
+    parser.add_argument("--burst", type=int, default=0, help="only streams that begin together, so many of them")
     arguments = parser.parse_args()
     audio, seconds = recordings(RECORDING_S), arguments.seconds
-    with server(arguments.models, "--max-streams", str(arguments.max_streams)) as running:
+    settings = () if arguments.config is None else ("--config", str(arguments.config))
+    with server(arguments.models, "--max-streams", str(arguments.max_streams), *settings) as running:
+        if arguments.burst:
+            _measure(running, "begun within a second", LoadOptions(running.address, arguments.burst, seconds), audio)
+            return
         capacity = run_in_child(LoadOptions(running.address, 64, 12.0, pace=0), audio).throughput
         print(f"capacity: {capacity:.1f} real-time streams (100 ms packets, client in the same machine)")
         for share in (0.25, 0.5, 0.8):

@@ -28,6 +28,25 @@ async def test_idle_engine_starts_at_once_and_a_busy_one_fills_the_next_step() -
         assert await asyncio.gather(*others) == ["B", "C", "D"]
 
 
+async def test_the_end_of_a_step_starts_the_next_before_its_waiters_run() -> None:
+    """They write results for a millisecond; the engine must not wait for that."""
+    async with serve_steps() as bench:
+        in_flight = []
+
+        async def wait() -> None:
+            await bench.batcher.submit("a", bench.slots.lease(), 0.0)
+            in_flight.append(bench.batcher.num_in_flight)
+
+        first = bench.tasks.create_task(wait())
+        step = await bench.engine.next_batch()
+        bench.submit("b")
+        await let_run()
+        step.finish()
+        await first
+        assert in_flight == [1]
+        (await bench.engine.next_batch()).finish()
+
+
 async def test_items_submitted_in_one_turn_of_the_loop_share_the_first_step() -> None:
     async with serve_steps(max_batch_size=2) as bench:
         tasks = [bench.submit(item, deadline) for item, deadline in (("a", 3.0), ("b", 1.0), ("c", 2.0))]
