@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from speech.diarization.agglomerative import agglomerative_labels
-from speech.diarization.condense import condense
+from speech.diarization.condense import condense, distinct
 from speech.diarization.graph import Check, Vectors, neighbour_graph, no_check, unit_rows
 from speech.diarization.options import ClusteringOptions
 from speech.diarization.spectral import Labels, spectral_labels
@@ -31,14 +31,23 @@ def cluster(
     if len(embeddings) <= max(options.single_below if at_least <= 1 else 0, 1) or max_speakers == 1:
         return np.zeros(len(embeddings), np.int64)
     units = unit_rows(embeddings)
-    if len(units) > options.max_points:
-        groups, members = condense(units, options.max_points // 2, check)
-        labels = _labels(groups, options, at_least, max_speakers, check)[members]
-    else:
-        labels = _labels(units, options, at_least, max_speakers, check)
+    points, members = _gathered(units, options, at_least, check)
+    labels = _labels(points, options, at_least, max_speakers, check)[members]
     labels = absorb_minor(units, labels, options.minor_size, at_least)
     labels = join_similar(units, labels, options.merge_cosine, at_least, max_speakers)
     return by_appearance(labels)
+
+
+def _gathered(units: Vectors, options: ClusteringOptions, at_least: int, check: Check) -> tuple[Vectors, Labels]:
+    """The unit rows to cluster, `at_least` of them, and which of them each row is, (n,)."""
+    points, members = units, np.arange(len(units))
+    if len(units) > options.max_points:
+        points, members = condense(units, options.max_points // 2, check)
+    if options.repeat_cosine <= 1.0:
+        once, again = distinct(points, options.repeat_cosine, check)
+        if len(once) >= at_least:
+            points, members = once, again[members]
+    return points, members
 
 
 def _labels(

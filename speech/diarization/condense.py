@@ -1,4 +1,4 @@
-"""Gathers many embeddings into fewer groups before clustering, so that hours of audio stay bounded."""
+"""Fewer rows to cluster: hours of audio are gathered into groups, and what is played again counts once."""
 
 from __future__ import annotations
 
@@ -29,6 +29,25 @@ def condense(units: Vectors, count: int, check: Check = no_check) -> tuple[Vecto
         if np.array_equal(before, labels):
             break
     return centres, labels
+
+
+def distinct(units: Vectors, cosine: float, check: Check = no_check) -> tuple[Vectors, Labels]:
+    """Unit rows (n, dim) less those that repeat an earlier one, at least `cosine` alike, and (n,) labels into the rest.
+
+    O(n * n) time at most: for rows that were condensed before. `check` is called often and may raise.
+    """
+    kept = np.empty_like(units)
+    count = 0
+    labels = np.empty(len(units), np.int64)
+    for row, unit in enumerate(units):
+        check()
+        similar = kept[:count] @ unit
+        best = int(np.argmax(similar)) if count else 0
+        if not count or similar[best] < cosine:
+            kept[count], best = unit, count
+            count += 1
+        labels[row] = best
+    return kept[:count], labels
 
 
 def _nearest(units: Vectors, centres: Vectors, check: Check) -> Labels:

@@ -87,6 +87,9 @@ class ClusteringOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     minor_size: Annotated[int, Meta(ge=0)] = 0
     # Clusters whose centroids are at least this similar are joined; above 1: never.
     merge_cosine: Annotated[float, Meta(ge=-1.0, le=2.0)] = 2.0
+    # Pieces this similar are the same recording, played again, and count once; above 1: never. Different moments of one
+    # voice stayed below 0.93 (1,784 pieces of 27 conversations), repeats of one moment above 0.95.
+    repeat_cosine: Annotated[float, Meta(ge=-1.0, le=2.0)] = 2.0
     # More pieces than this are first gathered into half as many groups: bounds memory and time.
     max_points: Annotated[int, Meta(ge=64)] = 2000
     seed: int = 0
@@ -150,7 +153,7 @@ THREE_D_SPEAKER = DiarizationOptions(
 )
 CHORUS = DiarizationOptions(
     vad=VadOptions(threshold=0.36),
-    clustering=ClusteringOptions(agglomerate_below=20, merge_cosine=0.8),
+    clustering=ClusteringOptions(agglomerate_below=20, merge_cosine=0.8, repeat_cosine=0.94),
     turns=TurnOptions(merge_gap_s=0.5, resegments=True),
     overlap=OverlapOptions(is_on=True, only_adds=True),
 )

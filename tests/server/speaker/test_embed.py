@@ -174,6 +174,17 @@ async def test_every_bad_input_has_its_status_and_leaves_nothing(tmp_path: Path)
 
 
 @pytest.mark.asyncio
+async def test_a_message_of_forty_megabytes_is_taken(tmp_path: Path) -> None:
+    samples = np.concatenate([voice(2.0, 1), np.zeros(10_000_000, np.float32)])
+    async with speaking(folder_of(tmp_path, WESPEAKER)) as (_, stub):
+        large = embed_request(samples, region=pb.AudioRegion(end_ms=2000))
+        assert large.ByteSize() > 40_000_000
+        response = await stub.Embed(large)
+
+    assert cosine(vector(response), expected(samples[: 2 * RATE])) > 0.999999
+
+
+@pytest.mark.asyncio
 async def test_streams_that_break_the_protocol_are_refused(tmp_path: Path) -> None:
     async with speaking(folder_of(tmp_path, WESPEAKER)) as (server, stub):
         first = pb.EmbedStreamRequest(config=pb.EmbedStreamConfig(config=config()))

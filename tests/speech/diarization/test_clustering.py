@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speech.diarization.clustering import absorb_minor, by_appearance, cluster, join_similar
-from speech.diarization.condense import condense
+from speech.diarization.condense import condense, distinct
 from speech.diarization.graph import neighbour_graph, num_kept, unit_rows
 from speech.diarization.options import CHORUS, PRESETS, THREE_D_SPEAKER, WESPEAKER, AffinityOptions, ClusteringOptions
 from speech.diarization.spectral import gap_count, kmeans_labels, smallest_eigenpairs, spectral_labels
@@ -121,6 +121,32 @@ def test_a_check_that_raises_ends_the_work_in_its_middle() -> None:
     with pytest.raises(Stopped):
         cluster(rows, ClusteringOptions(), check=stop)
     assert needed > 100  # often: a cancelled call does not wait
+
+
+def test_what_is_played_again_and_again_makes_no_speakers_of_its_own() -> None:
+    """Four copies of each piece are each other's nearest neighbours, and fell apart from the rest of their voice."""
+    once, truth = voices([14, 12, 13, 11])
+    rng = np.random.default_rng(2)
+    rows = np.concatenate([once + 0.02 * rng.standard_normal(once.shape) for _ in range(4)]).astype(np.float32)
+
+    assert same_partition(cluster(rows, CHORUS.clustering), np.tile(truth, 4))
+
+
+def test_repeats_never_keep_from_the_number_asked_for() -> None:
+    rows = np.repeat(voices([1])[0], 30, axis=0)
+
+    assert cluster(rows, CHORUS.clustering).max() == 0
+    assert len(np.unique(cluster(rows, CHORUS.clustering, min_speakers=3, max_speakers=3))) == 3
+
+
+def test_distinct_rows_are_each_others_less_than_the_cosine() -> None:
+    rows = unit_rows(voices([20, 20], spread=0.25)[0])
+    kept, labels = distinct(rows, 0.94)
+
+    similar = kept @ kept.T
+    assert 2 < len(kept) < 40
+    assert np.all(similar[~np.eye(len(kept), dtype=bool)] < 0.94)
+    assert np.all((rows * kept[labels]).sum(axis=1) >= 0.94 - 1e-6)
 
 
 def test_rows_that_are_no_numbers_are_refused() -> None:
