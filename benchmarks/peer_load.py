@@ -42,7 +42,7 @@ Open = Callable[[], AbstractAsyncContextManager[Sender]]
 
 @dataclass(slots=True)
 class Seen:
-    """Milliseconds from the last sample to the end of each stream, audio heard, streams broken off, letters said."""
+    """Milliseconds from the last sample to the end of each stream, audio sent, streams that failed, letters said."""
 
     final_ms: list[float] = field(default_factory=list)
     audio_s: float = 0.0
@@ -55,42 +55,51 @@ class Seen:
 
 
 async def run(open_stream: Open, streams: int, seconds: float, recordings: Sequence[bytes]) -> Seen:
-    """Keep `streams` streams busy for `seconds`; they begin, and so end, spread over a recording's length."""
-    seen, began = Seen(), time.monotonic()
-    length = len(recordings[0]) / (2 * RATE)
+    """Keep `streams` streams busy for `seconds`, then break them off.
+
+    All begin at once, with the rest of a recording of which the n-th has heard another part already, so that their ends
+    are spread evenly. What is due and has not come when the run ends counts as late as it is then.
+    """
+    seen, end = Seen(), time.monotonic() + seconds
     async with asyncio.TaskGroup() as group:
         for number in range(streams):
-            start = began + length * number / streams
-            group.create_task(_caller(open_stream, start, began + seconds, recordings, number, seen))
+            group.create_task(_caller(open_stream, end, recordings, number, (number + 1) / streams, seen))
     return seen
 
 
 async def _caller(
-    open_stream: Open, start: float, end: float, recordings: Sequence[bytes], number: int, seen: Seen
+    open_stream: Open, end: float, recordings: Sequence[bytes], number: int, share: float, seen: Seen
 ) -> None:
-    await asyncio.sleep(max(0.0, start - time.monotonic()))
+    """One stream after the other until `end`; of the first recording only the last `share` is left."""
+    audio = recordings[number % len(recordings)]
+    audio = audio[-max(1, round(share * len(audio) / PACKET_BYTES)) * PACKET_BYTES :]
     while time.monotonic() < end:
-        audio = recordings[number % len(recordings)]
         due = time.monotonic() + len(audio) / (2 * RATE)
         try:
-            async with asyncio.timeout_at(asyncio.get_running_loop().time() + due - time.monotonic() + LIMIT_S):
+            async with asyncio.timeout(min(due + LIMIT_S, end) - time.monotonic()):
                 async with open_stream() as stream:
-                    seen.letters += len(await _say(stream, audio, due))
+                    seen.letters += len(await _say(stream, audio, due, seen))
                     seen.final_ms.append((time.monotonic() - due) * 1000)
-                    seen.audio_s += len(audio) / (2 * RATE)
-        except (TimeoutError, OSError, grpc.aio.AioRpcError):
+        except TimeoutError:
+            if due < time.monotonic():
+                seen.final_ms.append((time.monotonic() - due) * 1000)
+            seen.failures += due + LIMIT_S < time.monotonic()
+        except (OSError, grpc.aio.AioRpcError):
             seen.final_ms.append(LIMIT_S * 1000)
             seen.failures += 1
+            await asyncio.sleep(0.5)  # a server that refuses is not to be flooded
         number += 1
+        audio = recordings[number % len(recordings)]
 
 
-async def _say(stream: Sender, audio: bytes, due: float) -> str:
+async def _say(stream: Sender, audio: bytes, due: float, seen: Seen) -> str:
     """Send a recording whose last sample is due at `due`."""
     for begin in range(0, len(audio), PACKET_BYTES):
         packet = audio[begin : begin + PACKET_BYTES]
         spoken = due - (len(audio) - begin - len(packet)) / (2 * RATE)
         await asyncio.sleep(max(0.0, spoken - time.monotonic()))
         await stream.send(packet)
+        seen.audio_s += len(packet) / (2 * RATE)
     return await stream.finish()
 
 

@@ -6,7 +6,7 @@
 
 Both search greedily. Streams of 10 s are paced as microphones and always busy (benchmarks/peer_load.py). Without
 --streams the largest number of streams whose final latency stays under 500 ms at p95 is found by doubling and
-bisection, for both servers in turns, and then both are measured at the peer's number, for longer. The peer's own
+bisection, for both servers in turns, and then both are measured at both numbers, for longer. The peer's own
 defaults hold unless given: 0.8 s of silence behind the end (Chorus hears 0.3 s), batches of 5, a look every 10 ms.
 """
 
@@ -52,7 +52,7 @@ class Contestant:
         seen = asyncio.run(self._load(streams, seconds, audio))
         cpu = (self._cpu_s() - before) / seen.audio_s if seen.audio_s else float("nan")
         p50, p95 = seen.percentile(50), seen.percentile(95)
-        failed = f", {seen.failures} broken off" if seen.failures else ""
+        failed = f", {seen.failures} failed" if seen.failures else ""
         print(
             f"{self.name:12s} {streams:3d} streams: final p50 {p50:6.0f} p95 {p95:6.0f} ms ({len(seen.final_ms)})"
             f", {cpu:.4f} CPU s per s of audio, {seen.letters / max(seen.audio_s, 1):.1f} letters said per s{failed}",
@@ -84,14 +84,15 @@ class Contestant:
 class Bisection:
     """The largest number that is allowed: doubled until one is not, then halved in between."""
 
-    def __init__(self, first: int, limit: int) -> None:
-        self.low, self.high, self._limit = 0, limit + 1, limit
+    def __init__(self, first: int, limit: int, precision: int = 1) -> None:
+        self.low, self.high, self._limit, self._precision = 0, limit + 1, limit, precision
         self._next = first
 
     @property
     def next(self) -> int | None:
         """What to try next; None where `low` is the answer."""
-        return self._next if self.high - self.low > 1 else None
+        is_known = self.high - self.low <= (self._precision if self.low and self.high <= self._limit else 1)
+        return None if is_known else self._next
 
     def tell(self, allowed: bool) -> None:
         """Say how the last one went."""
@@ -105,7 +106,7 @@ class Bisection:
 
 def compare(contestants: Sequence[Contestant], arguments: argparse.Namespace, audio: Sequence[bytes]) -> None:
     """Find both numbers in turns, then measure both at the peer's."""
-    searches = {each.name: Bisection(arguments.first, arguments.limit) for each in contestants}
+    searches = {each.name: Bisection(arguments.first, arguments.limit, arguments.precision) for each in contestants}
     while any(search.next for search in searches.values()):
         for each in contestants:
             search = searches[each.name]
@@ -116,8 +117,8 @@ def compare(contestants: Sequence[Contestant], arguments: argparse.Namespace, au
     print(f", {ours / theirs:.2f} times as many" if theirs else "")
     for streams in dict.fromkeys([theirs, ours]):
         for each in contestants:
-            if streams:
-                each.measure(streams, 2 * arguments.seconds, audio)
+            if streams and arguments.final_seconds:
+                each.measure(streams, arguments.final_seconds, audio)
 
 
 @contextmanager
@@ -189,6 +190,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0, help="of each run")
     parser.add_argument("--streams", help="only measure these numbers, by commas")
     parser.add_argument("--first", type=int, default=4, help="streams to begin with")
+    parser.add_argument("--precision", type=int, default=1, help="streams that bisection may leave open")
+    parser.add_argument("--final-seconds", type=float, default=60.0, help="of the last runs; 0 leaves them out")
     parser.add_argument("--limit", type=int, default=128, help="streams to end with")
     parser.add_argument("--peer-flag", action="append", default=[], help="for the peer, such as --num-work-threads=3")
     parser.add_argument("--chorus-flag", action="append", default=[], help="for chorus serve, such as --threads=1")
