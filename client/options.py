@@ -65,7 +65,7 @@ recognition_options = _join(
     click.option("--model", default="", help="Model, by the name the server gives it."),
     click.option("--language", default="", help="Language tag such as en-US: chooses among the server's models."),
     click.option("--method", type=click.Choice(get_args(Method)), help="Search. Default: the model's best."),
-    click.option("--beam-size", type=click.IntRange(1, 32), help="Hypotheses the search keeps."),
+    click.option("--beam-size", type=click.IntRange(1, 128), help="Hypotheses the search keeps."),
     click.option("--hotwords", type=_FILE, help="Phrases to favour, one a line; or `phrase :boost`."),
     click.option("--boost", type=click.FloatRange(0, MAX_BOOST, min_open=True), help="Of phrases without one: 1.5."),
     click.option("--hotword-list", multiple=True, metavar="NAME", help="A list that the server has; may be repeated."),

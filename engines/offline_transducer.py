@@ -13,8 +13,8 @@ from engines.recordings import BatchedRecordings, OfflineItem, OfflineOutput
 from engines.transducer_networks import OrtNetworks
 from speech.features import FbankConfig
 from speech.search import SearchOptions
-from speech.search.options import MAX_BEAM
 from speech.search.transducer import TransducerOptions, TransducerSearch
+from speech.search.transducer.options import MAX_PATHS
 
 
 class OfflineTransducer(BatchedRecordings):
@@ -35,7 +35,7 @@ class OfflineTransducer(BatchedRecordings):
         """Take over `encoder` and `networks`. `context` feature frames give the first encoder frame."""
         super().__init__(fbank, subsampling, context, encoder.batch_limit, position_limit_frames)
         self._encoder = encoder
-        self._search = TransducerSearch(encoder.batch_limit, networks, start_context, unk_id, MAX_BEAM)
+        self._search = TransducerSearch(encoder.batch_limit, networks, start_context, unk_id, MAX_PATHS)
 
     def _check(self, options: SearchOptions | TransducerOptions) -> TransducerOptions:
         return transducer_options(options)

@@ -11,8 +11,8 @@ from engines.limits import require_slots, transducer_options
 from engines.streaming import BatchedSteps, StepItem, StepOutput
 from engines.transducer_networks import OrtNetworks
 from speech.framing import Framing, Window
-from speech.search.options import MAX_BEAM
 from speech.search.transducer import TransducerOptions, TransducerSearch
+from speech.search.transducer.options import MAX_PATHS
 
 
 class StreamingTransducer(BatchedSteps):
@@ -33,7 +33,7 @@ class StreamingTransducer(BatchedSteps):
         """Take over `encoder` and `networks`; `unk_id` -1 where the model has no such token."""
         super().__init__(framing, encoder.num_slots, encoder.batch_limit, position_limit_frames=None)
         self._encoder = encoder
-        self._search = TransducerSearch(encoder.num_slots, networks, start_context, unk_id, MAX_BEAM)
+        self._search = TransducerSearch(encoder.num_slots, networks, start_context, unk_id, MAX_PATHS)
 
     def close_slot(self, slot: int) -> None:
         """See `BatchedSteps.close_slot`."""

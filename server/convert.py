@@ -22,6 +22,7 @@ from speech.search.options import DEFAULT_BEAM, MAX_BEAM, SearchOptions
 from speech.search.transducer.options import LIMITS, TransducerOptions
 
 RATES = (8000, 48000)
+MAX_ALTERNATIVES = 32
 
 # Fields of DecodingConfig to those of TransducerOptions, and which of them a method reads.
 TRANSDUCER_FIELDS = {
@@ -94,7 +95,7 @@ def recognition_options(
         decoding=decoding,
         endpoint=_endpoint(config.endpointing_config, model.endpoint_rules),
         results=ResultOptions(
-            max_alternatives=in_range("max_alternatives", config.max_alternatives, 0, MAX_BEAM) or 1,
+            max_alternatives=in_range("max_alternatives", config.max_alternatives, 0, MAX_ALTERNATIVES) or 1,
             interim_results=interim_results,
             word_times=config.enable_word_time_offsets or speaker_tags is not None,
             token_times=config.enable_token_time_offsets,

@@ -24,6 +24,7 @@ from speech.biasing import Bias
 from speech.features import Fbank
 from speech.scoring import score_pairs
 from speech.search import CtcSearch, Nbest, SearchOptions
+from speech.search.options import MAX_BEAM
 from speech.tokens import TokenTable
 
 BATCH = 8
@@ -50,7 +51,7 @@ def encode(description: ModelDescription, paths: Sequence[Path], threads: int) -
 
 def search(one: Encoded, tokens: TokenTable, beam_size: int, bias: Bias | None) -> Nbest:
     """Search one recording."""
-    ctc = CtcSearch(1, tokens.blank_id)
+    ctc = CtcSearch(1, tokens.blank_id, max(beam_size, MAX_BEAM))
     ctc.open(0, SearchOptions(beam_size=beam_size, top_k=one.ids.shape[1]), bias)
     count = np.array([len(one.ids)], np.int32)
     ctc.step(np.zeros(1, np.int32), one.log_probs[np.newaxis], one.ids[np.newaxis], count)

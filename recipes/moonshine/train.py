@@ -23,6 +23,8 @@ from recipes.u2pp.loss import attention_loss, ctc_loss, visibility_bias
 from recipes.u2pp.transformer import take_weights
 
 _CHUNKS = ((16, 5), (16, 5), (16, 5), (8, 10), (16, 5), (-1, -1), (16, 5), (16, 3), (-1, -1))
+_LAST_CHUNKS = ((16, 5), (16, 5), (16, 5), (-1, -1), (16, 5), (16, 5), (8, 10), (16, 5))
+_LAST = 0.85  # share of the budget after which streaming as it is served has nearly all the attention
 _TAUGHT_WEIGHT = 0.6
 _HEAD_SCALE = 10.0  # of the learning rate while the head learns alone: the frames it reads have a deviation near 0.4
 
@@ -126,7 +128,8 @@ class TaughtTrainer(train.Trainer):
 
     def _step(self, batch: Batch) -> dict[str, float]:
         self.model.train()
-        chunk, left = _CHUNKS[self.state.step % len(_CHUNKS)]
+        chunks = _CHUNKS if self.progress() < _LAST else _LAST_CHUNKS
+        chunk, left = chunks[self.state.step % len(chunks)]
         lesson: LessonBatch | None = None
         early = self.progress() < self.arguments.head_until
         if early or self.state.step % self.arguments.lesson_every == 0:

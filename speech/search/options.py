@@ -6,7 +6,7 @@ import msgspec
 
 from speech.errors import BadOption
 
-MAX_BEAM = 32  # hypotheses of one stream; what servers allocate for
+MAX_BEAM = 128  # hypotheses of one stream; what servers allocate for, 12 KiB a slot
 DEFAULT_BEAM = 10  # WeNet's
 
 Method = Literal["ctc_greedy", "ctc_prefix_beam"]

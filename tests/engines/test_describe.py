@@ -328,7 +328,7 @@ def test_manifest_that_names_no_file_is_a_problem(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("nmae = 1", "nmae"),
-        ('[decoder]\npath = "decoder.onnx"\nbeam_size = 33', r"<= 32.*\$.decoder.beam_size"),
+        ('[decoder]\npath = "decoder.onnx"\nbeam_size = 129', r"<= 128.*\$.decoder.beam_size"),
         ("[streaming]\nencoder = 3", r"\$.streaming.encoder"),
         ("= 1", "model.toml"),
     ],

@@ -277,8 +277,8 @@ def test_too_wide_a_beam_is_refused_before_any_stream_moves(tmp_path: Path) -> N
     plan = items(0, cut)
     expected = [engine.run([item])[0].nbest for item in plan]
     engine.run([plan[0]])
-    wide = StepItem(1, cut[0], True, True, SearchOptions(beam_size=33))
-    with pytest.raises(BadOption, match="beam_size is 33"):
+    wide = StepItem(1, cut[0], True, True, SearchOptions(beam_size=129))
+    with pytest.raises(BadOption, match="beam_size is 129"):
         engine.run([plan[1], wide])
     same_nbest(engine.run([plan[1]])[0].nbest, expected[1])
 

@@ -64,9 +64,9 @@ STREAM_FAULTS: list[tuple[str, Sequence[pb.StreamingRecognizeRequest], CODE, str
     ("model", [config_message(model="nobody")], CODE.NOT_FOUND, "model 'nobody' is unknown; models: "),
     (
         "beam",
-        [config_message(decoding=pb.DecodingConfig(beam_size=33))],
+        [config_message(decoding=pb.DecodingConfig(beam_size=129))],
         CODE.INVALID_ARGUMENT,
-        "beam_size is 33; allowed: 0 to 32",
+        "beam_size is 129; allowed: 0 to 128",
     ),
     (
         "method",

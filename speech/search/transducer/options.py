@@ -8,9 +8,10 @@ from speech.errors import BadOption
 
 TransducerMethod = Literal["greedy_search", "modified_beam_search", "fast_beam_search"]
 METHODS: tuple[TransducerMethod, ...] = get_args(TransducerMethod)
+MAX_PATHS = 32  # of one stream; what servers allocate for
 # Bounds that keep one stream's request from slowing its neighbours: (least, most).
 LIMITS = {
-    "beam_size": (1, 32),
+    "beam_size": (1, MAX_PATHS),
     "max_symbols": (1, 10),
     "max_contexts": (1, 32),
     "max_states": (1, 1024),
