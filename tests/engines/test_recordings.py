@@ -94,8 +94,8 @@ def test_recording_beyond_the_positions_is_refused_with_the_limit(tmp_path: Path
 
 def test_too_wide_a_beam_is_refused(tmp_path: Path) -> None:
     graphs.gpu_model(tmp_path, streaming=False)
-    with pytest.raises(BadOption, match="beam_size is 64"):
-        open_offline(tmp_path).run([OfflineItem(noise(0.5), SearchOptions(beam_size=64))])
+    with pytest.raises(BadOption, match="beam_size is 129"):
+        open_offline(tmp_path).run([OfflineItem(noise(0.5), SearchOptions(beam_size=129))])
 
 
 def test_warm_up_runs_every_size(tmp_path: Path) -> None:
