@@ -24,6 +24,12 @@ FLOOR = -10000.0
 """Score of rows without a hypothesis: finite in float16, and no NaN when it is multiplied by a weight of 0."""
 
 
+MAX_TOKENS = 1536
+"""Of all hypotheses of a segment that a W1 or W2 decoder reads: a long segment has fewer read, not a longer wait."""
+MIN_HYPOTHESES = 10
+"""However long they are."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class RescoreItem:
     """A segment: `encoder_out` (frames, dim) float32, its n-best list, and weights (None: the model's own)."""
@@ -34,9 +40,18 @@ class RescoreItem:
     reverse_weight: float | None = None
 
     @property
+    def num_read(self) -> int:
+        """How many hypotheses a W1 or W2 decoder reads; it depends on this segment alone. The others cannot win."""
+        return min(len(self.nbest.tokens), max(MIN_HYPOTHESES, MAX_TOKENS // self._width))
+
+    @property
     def num_tokens(self) -> int:
-        """What the decoder reads: every hypothesis, sos and eos with it, padded to the longest."""
-        return len(self.nbest.tokens) * (max(map(len, self.nbest.tokens), default=0) + 2)
+        """What the decoder reads: hypotheses with sos and eos, padded to the longest."""
+        return self.num_read * self._width
+
+    @property
+    def _width(self) -> int:
+        return max(map(len, self.nbest.tokens), default=0) + 2
 
 
 class Rescorer:
@@ -99,7 +114,7 @@ class Rescorer:
             )
 
     def _by_index(self, items: Sequence[RescoreItem]) -> list[Nbest]:
-        beam = self.spec.beam or max(len(item.nbest.tokens) for item in items)
+        beam = self.spec.beam or max(item.num_read for item in items)
         feeds = _pack_encoder(items)
         feeds.update(_pack_hypotheses(items, beam, self.spec.sos, self.spec.eos))
         feeds["ctc_score"] = np.stack([self._ctc_scores(item, beam) for item in items])
@@ -108,8 +123,9 @@ class Rescorer:
 
     def _ctc_scores(self, item: RescoreItem, beam: int) -> FloatArray:
         scores = np.full(beam, FLOOR, np.float32)
-        given = item.nbest.scores[:beam]
-        bonus = item.nbest.bonuses[:beam]
+        count = min(beam, item.num_read)
+        given = item.nbest.scores[:count]
+        bonus = item.nbest.bonuses[:count]
         if self.spec.ctc_weight:
             # The graph multiplies what it is given by its own weight.
             weight = self.spec.ctc_weight if item.ctc_weight is None else item.ctc_weight
@@ -149,13 +165,14 @@ def _pack_encoder(items: Sequence[RescoreItem]) -> dict[str, Array]:
 
 def _pack_hypotheses(items: Sequence[RescoreItem], beam: int, sos: int, eos: int) -> dict[str, Array]:
     """Rows are [sos] + tokens + [eos], then eos; missing rows are empty hypotheses."""
-    longest = max((len(tokens) for item in items for tokens in item.nbest.tokens[:beam]), default=0)
+    read = [item.nbest.tokens[: min(beam, item.num_read)] for item in items]
+    longest = max((len(tokens) for hypotheses in read for tokens in hypotheses), default=0)
     forward = np.full((len(items), beam, longest + 2), eos, np.int64)
     forward[:, :, 0] = sos
     backward = forward.copy()
     lengths = np.ones((len(items), beam), np.int32)
-    for index, item in enumerate(items):
-        for row, tokens in enumerate(item.nbest.tokens[:beam]):
+    for index, hypotheses in enumerate(read):
+        for row, tokens in enumerate(hypotheses):
             forward[index, row, 1 : len(tokens) + 1] = tokens
             backward[index, row, 1 : len(tokens) + 1] = tokens[::-1]
             lengths[index, row] = len(tokens) + 1

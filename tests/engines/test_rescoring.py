@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from engines.describe import inspect
 from engines.ort import OrtModel, OrtOptions
-from engines.rescoring import RescoreItem, Rescorer
+from engines.rescoring import MIN_HYPOTHESES, RescoreItem, Rescorer
 from speech.errors import BadOption
 from speech.search import Nbest
 from tests.engines import graphs
@@ -30,6 +31,16 @@ def nbest(rng: np.random.Generator, count: int, longest: int = 7) -> Nbest:
     scores = np.sort(rng.uniform(-12, -1, count))[::-1].copy()
     empty = tuple(np.zeros(len(each), np.int32) for each in tokens)
     return Nbest(tokens, scores, empty, tuple(each.astype(np.float32) for each in empty), 0, 20)
+
+
+def first_of(whole: Nbest, count: int) -> Nbest:
+    return replace(
+        whole,
+        tokens=whole.tokens[:count],
+        scores=whole.scores[:count],
+        times=whole.times[:count],
+        confidences=whole.confidences[:count],
+    )
 
 
 def segment(rng: np.random.Generator, count: int, frames: int, **weights: float) -> RescoreItem:
@@ -93,6 +104,33 @@ def test_segment_in_a_batch_equals_segment_alone(tmp_path: Path, bidirectional: 
     together = rescorer(tmp_path, max_batch=16).run(items)
     for one, other in zip(alone, together, strict=True):
         assert [tokens.tolist() for tokens in one.tokens] == [tokens.tolist() for tokens in other.tokens]
+
+
+def test_a_long_segment_has_fewer_hypotheses_read_and_a_short_one_all() -> None:
+    frames = np.zeros((9, MINI.dim), np.float32)
+    lengths = {5: 60, 22: 60, 100: 15, 1000: MIN_HYPOTHESES}
+    for longest, expected in lengths.items():
+        tokens = tuple(np.full(longest, 3, np.int32) for _ in range(60))
+        empty = tuple(np.zeros(0, np.int32) for _ in tokens)
+        item = RescoreItem(frames, Nbest(tokens, np.zeros(60), empty, tuple(e.astype(np.float32) for e in empty), 0, 9))
+        assert item.num_read == expected
+        assert item.num_tokens == expected * (longest + 2)
+
+
+def test_what_is_not_read_has_no_say_and_stays_behind() -> None:
+    model = rescorer(Path(__file__).parents[2] / "models" / "english-u2pp")
+    rng = np.random.default_rng(12)
+    encoder_out = rng.standard_normal((30, 288)).astype(np.float32)
+    given = nbest(rng, 40, longest=70)
+    winner = model.run([RescoreItem(encoder_out, given, ctc_weight=0.0)])[0].tokens[0].tolist()
+    ranks = sorted(range(40), key=lambda index: given.tokens[index].tolist() == winner)
+    whole = given.reordered(ranks, given.scores)
+    item = RescoreItem(encoder_out, whole, ctc_weight=0.0)
+    assert MIN_HYPOTHESES < item.num_read < 40
+    result, _ = model.run([item, RescoreItem(encoder_out[:9], nbest(rng, 3))])
+    expected = model.run([RescoreItem(encoder_out, first_of(whole, item.num_read), ctc_weight=0.0)])[0]
+    assert result.tokens[0].tolist() == expected.tokens[0].tolist() != winner
+    assert result.tokens[-1].tolist() == winner
 
 
 def test_graph_without_reverse_input_is_fed_without_it(tmp_path: Path) -> None:
