@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from recipes.synthesis.distort import distort
 from recipes.synthesis.fbank import log_mel
 from recipes.synthesis.shards import Utterance, write_shard
 from recipes.synthesis.texts import Sentence, held_out_transcripts, shuffled, training_sentences
@@ -34,11 +35,17 @@ def load_voice(name: str) -> Voice:
     return getattr(importlib.import_module(module), attribute)()
 
 
-def speak_shard(voice: Voice, sentences: list[Sentence], random: np.random.Generator) -> list[Utterance]:
-    """Features of every sentence; those a voice cannot say (or says in under 0.3 s) are left out."""
-    utterances = []
+def speak_shard(
+    voice: Voice, sentences: list[Sentence], random: np.random.Generator, distorted: float = 0.0
+) -> list[Utterance]:
+    """Features of every sentence; those a voice cannot say (or says in under 0.3 s) are left out.
+
+    `distorted` is the share of `distort`'s chances; its draws do not move those of the voice.
+    """
+    utterances, worsening = [], random.spawn(1)[0]
     for sentence in sentences:
-        features = log_mel(finish(voice.speak(sentence.spoken, random), random))
+        spoken = finish(voice.speak(sentence.spoken, random), random)
+        features = log_mel(distort(spoken, worsening, distorted))
         if 30 <= len(features) <= 1500:
             utterances.append(Utterance(features.astype(np.float16), sentence.transcript))
     return utterances
@@ -56,6 +63,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--shard-first", type=int, default=0)
     parser.add_argument("--shard-step", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--distorted", type=float, default=1.0, help="times an eighth of the utterances: rooms, clipping, codecs"
+    )
     return parser.parse_args()
 
 
@@ -73,7 +83,7 @@ def main() -> None:
         began = time.monotonic()
         random = np.random.default_rng([arguments.seed, zlib.crc32(arguments.voice.encode()), number])
         start = starts[number]
-        utterances = speak_shard(voice, order[start : start + arguments.shard_size], random)
+        utterances = speak_shard(voice, order[start : start + arguments.shard_size], random, arguments.distorted)
         write_shard(path, utterances)
         seconds = sum(len(u.features) for u in utterances) / 100
         pace = seconds / (time.monotonic() - began)

@@ -1,12 +1,16 @@
-"""Cheap distortions of log-mel features: pace, vocal tract, level, channel, noise, room, telephone, masks.
+"""Cheap distortions of log-mel features: pace, vocal tract, level, channel, noise, music, babble, room, phone, masks.
 
 Speech made by machines is too clean; these make a model trained on it work on other voices and rooms. All arrays are
-(frames, 80) float32 natural-log mel energies at int16 scale.
+(frames, 80) float32 natural-log mel energies at int16 scale. What needs samples (pitch, codecs, clipping, room
+responses) is drawn when speech is made: by the voices themselves and recipes/synthesis/distort.py.
 """
 
 import numpy as np
 
 LOG_FLOOR = np.float32(-15.94)  # log of float32 epsilon: digital silence
+_DB = np.log(10) / 10  # of power, in natural logarithm
+_PENTATONIC = np.array([0, 2, 4, 7, 9, 12, 14, 16, 19, 21, 24])
+_LOWEST_MEL, _MEL_STEP = 66.42, 34.67  # of the first filter's centre, and between centres
 
 
 def interpolate(rows: np.ndarray, positions: np.ndarray) -> np.ndarray:
@@ -35,12 +39,22 @@ def smooth_curve(random: np.random.Generator, size: int, depth: float) -> np.nda
     return (depth * curve).astype(np.float32)
 
 
+def _loudness(x: np.ndarray) -> float:
+    """The mean over bins of a loud frame."""
+    return float(np.percentile(x.mean(axis=1), 90))
+
+
+def _power(x: np.ndarray) -> float:
+    """The logarithm of a loud frame's power."""
+    return float(np.percentile(np.logaddexp.reduce(x, axis=1), 90))
+
+
 def add_noise(x: np.ndarray, random: np.random.Generator, snr_db: float) -> np.ndarray:
     """Add coloured, fluctuating noise that lies `snr_db` below the loud part of `x`, in the power domain."""
-    loud = np.percentile(x.mean(axis=1), 90)
+    loud = _loudness(x)
     colour = smooth_curve(random, x.shape[1], 2.0)
     slow = np.repeat(random.normal(0, 0.7, len(x) // 20 + 1), 20)[: len(x), None]
-    noise = loud - snr_db * 0.2303 + colour + slow + 0.5 * random.standard_normal(x.shape)
+    noise = loud - snr_db * _DB + colour + slow + 0.5 * random.standard_normal(x.shape)
     return np.logaddexp(x, noise.astype(np.float32))
 
 
@@ -71,11 +85,31 @@ def pad(x: np.ndarray, before: int, after: int) -> np.ndarray:
 
 
 def babble(x: np.ndarray, other: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Another utterance, repeated to length, 8 to 25 dB below."""
-    gap = np.percentile(other.mean(axis=1), 90) - np.percentile(x.mean(axis=1), 90) + random.uniform(8, 25) * 0.2303
-    start = random.integers(len(other))
-    rows = np.take(other, np.arange(start, start + len(x)), axis=0, mode="wrap")
-    return np.logaddexp(x, (rows - gap).astype(np.float32))
+    """One to five voices, 8 to 25 dB below: another utterance, repeated to length, beside itself at other moments."""
+    gap = _loudness(other) - _loudness(x) + random.uniform(8, 25) * _DB
+    voices = random.integers(1, 6)
+    for start in random.integers(len(other), size=voices):
+        rows = np.take(other, np.arange(start, start + len(x)), axis=0, mode="wrap")
+        x = np.logaddexp(x, (rows - gap - np.log(voices)).astype(np.float32))
+    return x
+
+
+def music(x: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Chords of harmonic tones that fade until the next begins, 5 to 25 dB below the loud part of `x`."""
+    tones = np.empty_like(x)
+    root, length = 110 * 2 ** random.uniform(0, 1), random.integers(15, 70)
+    fade = random.uniform(0.01, 0.08)
+    for start in range(0, len(x), length):
+        notes = root * 2 ** (random.choice(_PENTATONIC, random.integers(1, 4)) / 12)
+        harmonics = np.arange(1, 13)
+        hertz, strength = np.outer(notes, harmonics), np.broadcast_to(-1.2 * np.log(harmonics), (len(notes), 12))
+        bins = (1127 * np.log1p(hertz / 700) - _LOWEST_MEL) / _MEL_STEP
+        spread = strength[..., None] - np.square(np.arange(x.shape[1]) - bins[..., None])
+        chord = np.logaddexp.reduce(spread.reshape(-1, x.shape[1]))
+        part = tones[start : start + length]
+        part[:] = chord - fade * np.arange(len(part))[:, None]
+    level = _power(x) - _power(tones) - random.uniform(5, 25) * _DB
+    return np.logaddexp(x, (tones + level).astype(np.float32))
 
 
 def masked(x: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -104,6 +138,8 @@ def augment(features: np.ndarray, other: np.ndarray, random: np.random.Generator
     x = pad(x, random.integers(0, 25), random.integers(5, 45) if random.random() < 0.8 else random.integers(45, 110))
     if random.random() < 0.03:
         x = babble(x, other.astype(np.float32), random)
+    if random.random() < 0.03:
+        x = music(x, random)
     if random.random() < 0.3:
         x = add_noise(x, random, random.uniform(12, 45))
     return masked(np.maximum(x, LOG_FLOOR).astype(np.float32), random)

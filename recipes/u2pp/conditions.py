@@ -1,23 +1,13 @@
-"""Worse recordings of the same speech, for measuring: telephone and noise. Samples are (n,) float32 at 16 kHz."""
+"""Worse recordings of the same speech, for measuring: telephone, codecs, noise. Samples are (n,) float32 at 16 kHz."""
 
 import numpy as np
-import soxr
 
-_MU = 255.0
+from recipes.synthesis.codecs import gsm, mu_law, opus
 
 
 def clean(samples: np.ndarray) -> np.ndarray:
     """As it is."""
     return samples
-
-
-def telephone(samples: np.ndarray) -> np.ndarray:
-    """8 kHz, 8-bit mu-law (the continuous curve of G.711, 256 levels), and back to 16 kHz."""
-    narrow = np.clip(soxr.resample(samples, 16000, 8000), -1, 1)
-    curve = np.sign(narrow) * np.log1p(_MU * np.abs(narrow)) / np.log1p(_MU)
-    levels = np.rint(curve * 127) / 127
-    decoded = np.sign(levels) * np.expm1(np.abs(levels) * np.log1p(_MU)) / _MU
-    return soxr.resample(decoded.astype(np.float32), 8000, 16000)
 
 
 def noise_10db(samples: np.ndarray) -> np.ndarray:
@@ -29,4 +19,4 @@ def noise_10db(samples: np.ndarray) -> np.ndarray:
     return (samples + pink * np.sqrt(power / np.mean(np.square(pink)))).astype(np.float32)
 
 
-CONDITIONS = {"clean": clean, "telephone": telephone, "noise10": noise_10db}
+CONDITIONS = {"clean": clean, "telephone": mu_law, "noise10": noise_10db, "gsm": gsm, "opus": opus}
