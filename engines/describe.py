@@ -24,6 +24,7 @@ from engines.families import (
     icefall,
     icefall_offline,
     icefall_streaming,
+    prefix_tree,
     transducer,
     w1,
     w2,
@@ -42,6 +43,7 @@ from speech.tokens import TokenTable
 SIGNATURES: tuple[tuple[Role, frozenset[str]], ...] = (
     ("W2 encoder", frozenset({"chunk_xs", "att_cache"})),
     ("best-index decoder", frozenset({"encoder_out", "hyps_pad_sos_eos"})),
+    ("prefix-tree decoder", frozenset({"encoder_out", "ancestors"})),
     ("scores decoder", frozenset({"encoder_out", "hyps"})),
     ("W1 encoder", frozenset({"speech", "speech_lengths"})),
     ("W3 encoder", frozenset({"chunk", "att_cache"})),
@@ -280,7 +282,19 @@ class _Inspector:
             )
         if tokens is None or len(sizes) != 1:
             return None
-        return decoder.describe(graph, tokens, self.inspection, sizes.pop())
+        spec = decoder.describe(graph, tokens, self.inspection, sizes.pop())
+        stated = self.manifest.decoder
+        if spec is None or stated is None or (stated.left_tree is None and stated.right_tree is None):
+            return spec
+        left, right = self._tree(stated.left_tree), self._tree(stated.right_tree)
+        return prefix_tree.add_trees(spec, left, right, len(tokens), self.findings)
+
+    def _tree(self, name: str | None) -> Graph | None:
+        graph = None if name is None else self._open(self.folder / name)
+        if graph is None or graph.role == "prefix-tree decoder":
+            return graph
+        self.findings.problem(f"model.toml: [decoder] names {name}, a {graph.role}; expected a prefix-tree decoder")
+        return None
 
     def _fbank(
         self, graphs: dict[Role, Graph], streaming: StreamingSpec | None, offline: OfflineSpec | None

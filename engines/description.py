@@ -149,10 +149,13 @@ class RescoringSpec(Struct, frozen=True, kw_only=True):
 
     `ctc_weight` and `reverse_weight` are the model's own, None where baked into the graph and not known. `beam` is the
     number of hypotheses a graph insists on, None where it may vary; `beam_size` what a request gets that names none.
+    With `left_tree` (and `right_tree` where it is bidirectional) these run in the decoder's place, with any weights.
     """
 
     kind: Literal["best_index", "scores"]
     decoder: Path
+    left_tree: Path | None = None
+    right_tree: Path | None = None
     is_bidirectional: bool
     ctc_weight: float | None = None
     reverse_weight: float | None = None

@@ -41,10 +41,13 @@ class EncoderManifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class DecoderManifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The attention decoder. Weights baked into a W1 or W2 graph cannot be read from it: state them here.
 
-    `beam_size` is how many hypotheses it weighs when a request does not say.
+    `beam_size` is how many hypotheses it weighs when a request does not say. `left_tree` and `right_tree`: graphs of
+    the same weights that read all hypotheses as one tree (engines/tree_rescoring.py); then they run in its place.
     """
 
     path: str
+    left_tree: str | None = None
+    right_tree: str | None = None
     beam_size: Annotated[int, Meta(ge=1, le=MAX_BEAM)] = DEFAULT_BEAM
     ctc_weight: Weight | None = None
     reverse_weight: Fraction | None = None

@@ -95,7 +95,9 @@ def _rescoring(spec: RescoringSpec | None) -> list[str]:
     sides = "both directions" if spec.is_bidirectional else "left to right"
     weights = [f"{name} weight {value:g}" for name, value in _weights(spec) if value is not None]
     chosen = ", ".join(weights) or "weights fixed in the graph"
-    return [f"  rescoring   {spec.decoder.name}, {sides}, {spec.beam_size} hypotheses, {chosen}"]
+    lines = [f"  rescoring   {spec.decoder.name}, {sides}, {spec.beam_size} hypotheses, {chosen}"]
+    trees = [path.name for path in (spec.left_tree, spec.right_tree) if path is not None]
+    return lines + [f"              run as {' and '.join(trees)}: hypotheses as one prefix tree"] * bool(trees)
 
 
 def _weights(spec: RescoringSpec) -> list[tuple[str, float | None]]:

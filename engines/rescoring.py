@@ -1,4 +1,4 @@
-"""The attention decoder's second opinion on finished n-best lists: which hypothesis is best, and for W3 every score.
+"""The attention decoder's second opinion on finished n-best lists: which hypothesis is best, or all in a new order.
 
 With l and r the log-softmax of the two directions and n tokens in a hypothesis,
 att = sum over its tokens and eos of (1 - reverse_weight) l(y) + reverse_weight r(y'),
@@ -7,8 +7,9 @@ best = att + ctc_weight * ctc + what hotwords and language model added.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from engines.description import RescoringSpec
 from engines.encoder import FloatArray
 from engines.ort import Array, OrtModel, OrtOptions
+from engines.tree_rescoring import TreeDecoder
 from speech.errors import BadOption
 from speech.search.nbest import Nbest
 
@@ -25,7 +27,9 @@ FLOOR = -10000.0
 
 
 MAX_TOKENS = 1536
-"""Of all hypotheses of a segment that a W1 or W2 decoder reads: a long segment has fewer read, not a longer wait."""
+"""Of all hypotheses of a segment that a W1 or W2 decoder reads: a long segment has fewer read, not a longer wait.
+
+Trees have a limit of their own, of nodes."""
 MIN_HYPOTHESES = 10
 """However long they are."""
 
@@ -55,13 +59,19 @@ class RescoreItem:
 
 
 class Rescorer:
-    """Owns the decoder's graph and no state between calls, so that several threads may call `run`."""
+    """Owns the decoder's graphs and no state between calls, so that several threads may call `run`."""
 
     def __init__(self, spec: RescoringSpec, max_batch: int, options: OrtOptions) -> None:
         """Load the graph. Raises BadModel."""
         self.spec = spec
-        self.batch_limit = max_batch if spec.is_batchable else 1
-        self._model = OrtModel(spec.decoder, options)
+        self._has_trees = spec.left_tree is not None
+        self.batch_limit = max_batch if spec.is_batchable and not self._has_trees else 1
+        self._rescored: Callable[[Sequence[RescoreItem]], list[Nbest]]
+        if self._has_trees:
+            self._rescored = partial(self._by_trees, TreeDecoder(spec, options))
+        else:
+            by = self._by_index if spec.kind == "best_index" else self._by_scores
+            self._rescored = partial(by, OrtModel(spec.decoder, options))
 
     def check(self, ctc_weight: float | None, reverse_weight: float | None) -> None:
         """Raise BadOption when this model cannot rescore with such weights; ask before a stream begins."""
@@ -71,20 +81,20 @@ class Rescorer:
             raise BadOption(f"rescoring reverse_weight is {reverse_weight}; allowed is 0 to 1")
         if reverse_weight and not self.spec.is_bidirectional:
             raise BadOption(f"rescoring reverse_weight is {reverse_weight}; this model decodes left to right only")
-        if self.spec.kind == "best_index":
+        if self.spec.kind == "best_index" and not self._has_trees:
             self._check_baked(ctc_weight, reverse_weight)
 
     @property
     def keeps_bonus(self) -> bool:
         """Whether bonuses of hotwords and language models count; not where the graph gives CTC scores no weight."""
-        return self.spec.kind != "best_index" or self.spec.ctc_weight != 0.0
+        return self._has_trees or self.spec.kind != "best_index" or self.spec.ctc_weight != 0.0
 
     def run(self, items: Sequence[RescoreItem]) -> list[Nbest]:
         """Return each item's hypotheses, best first.
 
-        Scores stay the search's where the graph only names the best, and become the combined ones for W3; bonuses stay
-        apart and count in full beside the attention score. Segments must have been closed (`Nbest.closed`). An item
-        does not depend on its neighbours; one without frames or with nothing to choose comes back as it is.
+        Scores stay the search's, also where the order is all new (trees), but for W3 become the combined ones; bonuses
+        stay apart and count in full beside the attention score. Segments must have been closed (`Nbest.closed`). An
+        item does not depend on its neighbours; one without frames or with nothing to choose comes back as it is.
         Raises BadOption for weights that `check` refuses, EngineFailed.
         """
         for item in items:
@@ -94,8 +104,7 @@ class Rescorer:
         for start in range(0, len(open_items), self.batch_limit):
             chosen = open_items[start : start + self.batch_limit]
             batch = [items[index] for index in chosen]
-            rescored = self._by_index(batch) if self.spec.kind == "best_index" else [self._by_scores(batch[0])]
-            for index, nbest in zip(chosen, rescored, strict=True):
+            for index, nbest in zip(chosen, self._rescored(batch), strict=True):
                 results[index] = nbest
         return results
 
@@ -113,12 +122,22 @@ class Rescorer:
                 f"rescoring reverse_weight is {reverse_weight}; this model's is fixed in its graph ({known})"
             )
 
-    def _by_index(self, items: Sequence[RescoreItem]) -> list[Nbest]:
+    def _by_trees(self, trees: TreeDecoder, items: Sequence[RescoreItem]) -> list[Nbest]:
+        results = []
+        for item in items:
+            ctc_weight = self.spec.ctc_weight if item.ctc_weight is None else item.ctc_weight
+            reverse = self.spec.reverse_weight if item.reverse_weight is None else item.reverse_weight
+            fixed = np.maximum((ctc_weight or 0.0) * item.nbest.scores + item.nbest.bonuses, FLOOR)
+            order = trees.order(item.encoder_out, item.nbest.tokens, fixed, reverse or 0.0)
+            results.append(item.nbest.reordered(order, item.nbest.scores[order]))
+        return results
+
+    def _by_index(self, model: OrtModel, items: Sequence[RescoreItem]) -> list[Nbest]:
         beam = self.spec.beam or max(item.num_read for item in items)
         feeds = _pack_encoder(items)
         feeds.update(_pack_hypotheses(items, beam, self.spec.sos, self.spec.eos))
         feeds["ctc_score"] = np.stack([self._ctc_scores(item, beam) for item in items])
-        best = self._model.run(feeds, ["best_index"])["best_index"]
+        best = model.run(feeds, ["best_index"])["best_index"]
         return [_best_first(item.nbest, int(index)) for item, index in zip(items, best, strict=True)]
 
     def _ctc_scores(self, item: RescoreItem, beam: int) -> FloatArray:
@@ -135,14 +154,17 @@ class Rescorer:
         scores[: len(given)] = np.maximum(given, FLOOR)
         return scores
 
-    def _by_scores(self, item: RescoreItem) -> Nbest:
+    def _by_scores(self, model: OrtModel, items: Sequence[RescoreItem]) -> list[Nbest]:
+        return [self._all_scores(model, item) for item in items]
+
+    def _all_scores(self, model: OrtModel, item: RescoreItem) -> Nbest:
         hypotheses = item.nbest.tokens
         padded = np.zeros((len(hypotheses), max(map(len, hypotheses)) + 1), np.int64)
         padded[:, 0] = self.spec.sos
         for row, tokens in zip(padded, hypotheses, strict=True):
             row[1 : len(tokens) + 1] = tokens
         lengths = np.array([len(tokens) + 1 for tokens in hypotheses])
-        outputs = self._model.run({"hyps": padded, "hyps_lens": lengths, "encoder_out": item.encoder_out[np.newaxis]})
+        outputs = model.run({"hyps": padded, "hyps_lens": lengths, "encoder_out": item.encoder_out[np.newaxis]})
         ctc_weight = self.spec.ctc_weight if item.ctc_weight is None else item.ctc_weight
         reverse = self.spec.reverse_weight if item.reverse_weight is None else item.reverse_weight
         scores = item.nbest.scores * (ctc_weight or 0.0)

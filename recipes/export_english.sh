@@ -12,7 +12,11 @@ if [ -f "$work/run/checkpoint.pt" ]; then
         python -m recipes.u2pp.quantise "$float/u2pp/$name/encoder.onnx" "$model/$name.onnx"
     done
     python -m recipes.u2pp.share_weights "$model/streaming.onnx" "$model/offline.onnx" "$model/encoder.bin"
-    python -m recipes.u2pp.quantise "$float/u2pp/decoder.onnx" "$model/decoder.onnx"
+    for name in decoder left_tree right_tree; do
+        python -m recipes.u2pp.quantise "$float/u2pp/$name.onnx" "$model/$name.onnx"
+    done
+    python -m recipes.u2pp.share_weights "$model/decoder.onnx" "$model/left_tree.onnx" "$model/right_tree.onnx" \
+        "$model/decoder.bin"
     cp "$float/u2pp/streaming/units.txt" "$float/u2pp/streaming/train.yaml" "$model/"
 fi
 if [ -f "$work/transducer/checkpoint.pt" ]; then

@@ -202,7 +202,7 @@ class ServedModel:
         workers = config.workers or len(self.lanes) or 1
         return DynamicBatcher(
             self.loaded.rescorer.run,
-            rescoring_limits(config, workers),
+            rescoring_limits(config, workers, self.loaded.rescorer.batch_limit),
             self._threads("rescoring", workers),
         )
 

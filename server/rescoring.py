@@ -12,10 +12,10 @@ from speech.search.nbest import Nbest
 BUCKETS = (64, 256, 1024)  # tokens: a short segment does not wait for a minute-long one's padding
 
 
-def rescoring_limits(config: RescoringConfig, workers: int = 1) -> DynamicConfig:
-    """Batches of segments, whose lengths are tokens (`RescoreItem.num_tokens`)."""
+def rescoring_limits(config: RescoringConfig, workers: int, batch_limit: int) -> DynamicConfig:
+    """Batches of segments, whose lengths are tokens (`RescoreItem.num_tokens`), of what the engine takes at once."""
     return DynamicConfig(
-        max_batch_size=config.max_batch_size,
+        max_batch_size=min(config.max_batch_size, batch_limit),
         max_batch_length=config.max_batch_tokens,
         max_queue_delay_ms=config.max_queue_delay_ms,
         max_queue_size=config.max_queue_size,

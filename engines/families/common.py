@@ -20,6 +20,7 @@ Role = Literal[
     "W4 offline",
     "best-index decoder",
     "scores decoder",
+    "prefix-tree decoder",
     "icefall streaming",
     "icefall offline",
     "transducer decoder",

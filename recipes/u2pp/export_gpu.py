@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from recipes.u2pp.attention import mask_to_bias
 from recipes.u2pp.checkpoint import load_model
 from recipes.u2pp.config import SOS_EOS_ID, ModelConfig
+from recipes.u2pp.export_tree import export_trees
 from recipes.u2pp.model import Model
 from recipes.u2pp.onnx_files import export, offline_config, streaming_config, train_config, write_units, write_yaml
 from recipes.u2pp.subsampling import valid_length
@@ -165,10 +166,11 @@ def write_side_files(folder: Path, model: Model, units: list[str], streaming: bo
 
 
 def export_all(model: Model, units: list[str], folder: Path) -> None:
-    """offline/, streaming/ and the decoder they share."""
+    """offline/, streaming/ and the decoder they share, also over prefix trees."""
     export_offline(model, folder / "offline" / "encoder.onnx")
     export_streaming(model, folder / "streaming" / "encoder.onnx")
     export_decoder(model, folder / "decoder.onnx")
+    export_trees(model, folder)
     for name in ("offline", "streaming"):
         write_side_files(folder / name, model, units, name == "streaming")
 

@@ -9,7 +9,7 @@ import hashlib
 from pathlib import Path
 
 import onnx
-from onnx import TensorProto
+from onnx import GraphProto, TensorProto
 
 _MIN_BYTES = 1024
 _ALIGNMENT = 64
@@ -40,6 +40,19 @@ def point_into(tensor: TensorProto, location: str, offset: int, size: int) -> No
         tensor.external_data.add(key=key, value=value)
 
 
+def hoist(graph: GraphProto) -> None:
+    """Make initializers of large Constant nodes (tables that the exporter folded): only those can lie elsewhere."""
+    nodes = list(graph.node)
+    del graph.node[:]
+    for node in nodes:
+        value = next((each.t for each in node.attribute if each.name == "value"), None)
+        if node.op_type == "Constant" and value is not None and len(value.raw_data) >= _MIN_BYTES:
+            graph.initializer.append(value)
+            graph.initializer[-1].name = node.output[0]
+        else:
+            graph.node.append(node)
+
+
 def share(graphs: list[Path], weights: Path) -> None:
     """Rewrite `graphs` in place and write `weights`. Raises ValueError if they are not in one folder."""
     if any(path.parent != weights.parent for path in graphs):
@@ -47,6 +60,7 @@ def share(graphs: list[Path], weights: Path) -> None:
     store = Store()
     models = [onnx.load(path) for path in graphs]
     for model in models:
+        hoist(model.graph)
         for tensor in model.graph.initializer:
             if len(tensor.raw_data) >= _MIN_BYTES:
                 raw = tensor.raw_data

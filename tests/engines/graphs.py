@@ -459,6 +459,36 @@ def scores_decoder(path: Path, mini: Mini = Mini(), *, bidirectional: bool = Tru
     return save(path, b, inputs, outputs, _cpu_metadata(mini, **metadata))
 
 
+def tree_decoder(path: Path, mini: Mini = Mini(), weight: str = "out") -> Path:
+    """One direction over a prefix tree: log-probs of `labels` after the beginnings `parents`."""
+    b = Builder()
+    mean = b.op("ReduceMean", "encoder_out", axes=[0], keepdims=1)  # (1, D)
+    places = b.op("Concat", *(b.op("Unsqueeze", name, b.const([1])) for name in ("parents", "labels")), axis=1)
+    b.rename(b.op("GatherND", _decode(b, mini, "tokens", mean, weight), places), "scores")
+    inputs: dict[str, tuple[int, Sequence[Any]]] = {
+        "encoder_out": (FLOAT, ["T", mini.dim]),
+        "tokens": (INT64, ["N"]),
+        "depths": (INT64, ["N"]),
+        "ancestors": (FLOAT, ["N", "N"]),
+        "parents": (INT64, ["E"]),
+        "labels": (INT64, ["E"]),
+    }
+    return save(path, b, inputs, {"scores": (FLOAT, ["E"])})
+
+
+def add_trees(folder: Path, mini: Mini = Mini(), decoder: str = "", streaming: bool = True) -> Path:
+    """Give a folder of `gpu_model` trees and the model.toml that names all its graphs, with more `decoder` keys."""
+    tree_decoder(folder / "left_tree.onnx", mini, "out")
+    tree_decoder(folder / "right_tree.onnx", mini, "r_out")
+    half = "streaming" if streaming else "offline"
+    (folder / "model.toml").write_text(
+        f'[{half}]\nencoder = "encoder.onnx"\n[decoder]\npath = "decoder.onnx"\n'
+        + (decoder or 'left_tree = "left_tree.onnx"\nright_tree = "right_tree.onnx"\n'),
+        encoding="utf-8",
+    )
+    return folder
+
+
 def units(folder: Path, mini: Mini = Mini()) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     letters = [chr(ord("a") + index) for index in range(mini.vocab - 3)]

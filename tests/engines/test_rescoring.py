@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -118,7 +119,9 @@ def test_a_long_segment_has_fewer_hypotheses_read_and_a_short_one_all() -> None:
 
 
 def test_what_is_not_read_has_no_say_and_stays_behind() -> None:
-    model = rescorer(Path(__file__).parents[2] / "models" / "english-u2pp")
+    spec = inspect(Path(__file__).parents[2] / "models" / "english-u2pp").rescoring
+    assert spec is not None
+    model = Rescorer(msgspec.structs.replace(spec, left_tree=None, right_tree=None), 8, OrtOptions())
     rng = np.random.default_rng(12)
     encoder_out = rng.standard_normal((30, 288)).astype(np.float32)
     given = nbest(rng, 40, longest=70)

@@ -31,7 +31,7 @@ def segment(num_tokens: int, hypotheses: int = 10) -> RescoreItem:
 
 def batches(sizes: list[int], config: RescoringConfig) -> list[list[int]]:
     """The calls that segments of these sizes, all waiting, are rescored in."""
-    queue: DynamicQueue[int, None] = DynamicQueue(rescoring_limits(config))
+    queue: DynamicQueue[int, None] = DynamicQueue(rescoring_limits(config, 1, 64))
     for size in sizes:
         queue.push(PendingItem(size, Mock(spec=asyncio.Future), 0.0, segment(size).num_tokens, 1, math.inf))
     calls = []
