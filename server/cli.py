@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -45,6 +44,9 @@ def _plain_errors(command: Callable[P, None]) -> Callable[P, None]:
 @click.option("--metrics-port", type=int, help="Serve Prometheus numbers on this port (default: off).")
 @click.option("--threads", type=int, help="Threads of one engine step (default: all usable processors).")
 @click.option("--max-streams", type=int, help="Streams at once (default 256).")
+@click.option(
+    "--event-loop", type=click.Choice(["auto", "uvloop", "asyncio"]), help="Default auto: uvloop where it is installed."
+)
 @click.option("--gallery", help="SQLite file of enrolled speakers (default: in the user's data folder; '' for none).")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="Default info.")
 @_plain_errors
@@ -59,6 +61,7 @@ def serve(
     metrics_port: int | None,
     threads: int | None,
     max_streams: int | None,
+    event_loop: str | None,
     gallery: str | None,
     log_level: str | None,
 ) -> None:
@@ -74,6 +77,7 @@ def serve(
         "models": models,
         "lm": lm,
         "lodr": lodr,
+        "event_loop": event_loop,
         "hotwords": {"folder": hotword_lists},
         "listen": {"host": host, "port": port},
         "engine": {"threads": threads},
@@ -86,12 +90,13 @@ def serve(
     configure_logging(config.log)
     from server.app import Server
     from server.app import serve as run
+    from server.event_loop import run as run_on_loop
 
     def ready(server: Server) -> None:
         names = ", ".join(model.name for model in (*server.models, *server.speakers))
         print(f"chorus ready on {server.address} (models: {names})", flush=True)
 
-    asyncio.run(run(config, ready))
+    run_on_loop(run(config, ready), config.event_loop)
 
 
 @click.group()

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from server.errors import BadConfig
+from server.event_loop import Choice
 
 ENVIRONMENT_PREFIX = "CHORUS_"
 # Read by engines/pull, which other commands use without these settings.
@@ -165,6 +166,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     lodr: str | None = None
     # Model for requests that name none; None takes the only one, or the first by name.
     default_model: str | None = None
+    # "auto": uvloop where it is installed, else asyncio's own loop.
+    event_loop: Choice = "auto"
     listen: ListenConfig = ListenConfig()
     engine: EngineConfig = EngineConfig()
     streaming: StreamingConfig = StreamingConfig()

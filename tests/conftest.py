@@ -1,10 +1,14 @@
 """What every test shares: Hypothesis profiles, and skipping what this machine cannot run."""
 
+import asyncio
 import os
 import shutil
+from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from server.event_loop import loop_factory
 
 # Shared machines stall: a deadline, or the check that examples are made quickly, would fail tests for their neighbours'
 # load. pytest-timeout bounds them instead.
@@ -24,3 +28,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(skip)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Which event loop the asynchronous tests run on."""
+    parser.addoption(
+        "--event-loop", choices=["auto", "uvloop", "asyncio"], default="auto", help="as `chorus serve --event-loop`"
+    )
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The server's own loop for every asynchronous test; those marked with `loop_factories` run on each one named."""
+    marker = item.get_closest_marker("asyncio")
+    named = () if marker is None else marker.kwargs.get("loop_factories", ())
+    choices = named or (config.getoption("--event-loop"),)
+    return {choice: loop_factory(choice) for choice in choices}

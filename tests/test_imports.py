@@ -21,7 +21,7 @@ ALLOWED = {
     "server": {
         "batcher", "engines", "protos", "speech",
         "click", "google", "grpc", "grpc_health", "grpc_reflection", "msgspec", "numpy", "prometheus_client",
-        "structlog", "threadpoolctl",
+        "structlog", "threadpoolctl", "uvloop",
     },
     "client": {
         "protos", "speech",

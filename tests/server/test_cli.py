@@ -44,8 +44,12 @@ def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
             process.kill()
 
 
-def test_serve_prints_one_line_when_ready_and_ends_on_sigterm() -> None:
-    with serving() as (process, address):
+ON_BOTH_LOOPS = pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+
+
+@ON_BOTH_LOOPS
+def test_serve_prints_one_line_when_ready_and_ends_on_sigterm(loop: str) -> None:
+    with serving("--event-loop", loop) as (process, address):
         with grpc.insecure_channel(address) as channel:
             models = rpc.RecognizerStub(channel).ListModels(pb.ListModelsRequest(), timeout=10).models
             assert [model.name for model in models] == ["w2"]
@@ -55,8 +59,9 @@ def test_serve_prints_one_line_when_ready_and_ends_on_sigterm() -> None:
         assert process.stdout.read() == ""
 
 
-def test_a_second_signal_exits_at_once() -> None:
-    with serving() as (process, address), grpc.insecure_channel(address) as channel:
+@ON_BOTH_LOOPS
+def test_a_second_signal_exits_at_once(loop: str) -> None:
+    with serving("--event-loop", loop) as (process, address), grpc.insecure_channel(address) as channel:
         config = pb.RecognitionConfig(encoding=pb.LINEAR16, sample_rate_hertz=16000)
         first = pb.StreamingRecognizeRequest(streaming_config=pb.StreamingRecognitionConfig(config=config))
         held = iter([first, pb.StreamingRecognizeRequest(audio_content=b"\0" * 64000)])

@@ -12,6 +12,11 @@ from server.watchdog import IdleWatchdog
 T = TypeVar("T")
 
 
+# uvloop's timers follow the system's clock, which no test can set.
+ON_ASYNCIO = pytest.mark.asyncio(loop_factories=["asyncio"])
+ON_BOTH = pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])
+
+
 class HandClock:
     """Sets the running loop's clock ahead by hand; timers that are due then fire in its next turn."""
 
@@ -31,14 +36,14 @@ async def message() -> str:
     return "audio"
 
 
-@pytest.mark.asyncio
+@ON_BOTH
 async def test_a_message_in_time_is_returned() -> None:
     watchdog = IdleWatchdog(5)
     assert await wait(watchdog, message()) == "audio"
     watchdog.close()
 
 
-@pytest.mark.asyncio
+@ON_BOTH
 async def test_silence_times_out_and_the_task_lives_on() -> None:
     watchdog = IdleWatchdog(0.01)
     for _ in range(2):
@@ -49,7 +54,7 @@ async def test_silence_times_out_and_the_task_lives_on() -> None:
     watchdog.close()
 
 
-@pytest.mark.asyncio
+@ON_ASYNCIO
 async def test_a_wait_has_its_whole_time_whatever_the_timer_was_armed_for(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, watchdog, spoken = HandClock(monkeypatch), IdleWatchdog(100), asyncio.Event()
     await wait(watchdog, message())  # arms the timer for 100 s
@@ -64,7 +69,7 @@ async def test_a_wait_has_its_whole_time_whatever_the_timer_was_armed_for(monkey
     watchdog.close()
 
 
-@pytest.mark.asyncio
+@ON_ASYNCIO
 async def test_a_wait_ends_when_its_own_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, watchdog = HandClock(monkeypatch), IdleWatchdog(100)
     await wait(watchdog, message())
@@ -79,7 +84,7 @@ async def test_a_wait_ends_when_its_own_time_is_over(monkeypatch: pytest.MonkeyP
     watchdog.close()
 
 
-@pytest.mark.asyncio
+@ON_BOTH
 async def test_waits_share_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
     loop = asyncio.get_running_loop()
     arm = Mock(wraps=loop.call_at)
@@ -91,7 +96,7 @@ async def test_waits_share_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
     watchdog.close()
 
 
-@pytest.mark.asyncio
+@ON_BOTH
 async def test_a_real_cancellation_passes_through() -> None:
     watchdog = IdleWatchdog(60)
     task = asyncio.create_task(wait(watchdog, asyncio.Event().wait()))
