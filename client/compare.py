@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from speech.scoring import ErrorCounts, PairScore, Scores, normalise_text, score_pairs
+from speech.normalising import normalise_text
+from speech.scoring import ErrorCounts, PairScore, Scores, score_pairs
 
 
 @dataclass(frozen=True, slots=True)

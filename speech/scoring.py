@@ -1,8 +1,6 @@
 """How wrong a transcript is: word and character errors against a reference. Alignment is jiwer's."""
 
 import functools
-import re
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -10,9 +8,6 @@ from typing import Literal
 import jiwer
 
 Unit = Literal["word", "character"]
-
-_NOT_SPOKEN = re.compile(r"[^\w\s']|_")
-_LONE_APOSTROPHE = re.compile(r"(?<!\w)'|'(?!\w)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +53,6 @@ class Scores:
 
     total: ErrorCounts
     pairs: tuple[PairScore, ...]
-
-
-def normalise_text(text: str) -> str:
-    """Bring English text to what is scored: upper case, no punctuation but apostrophes within words, single spaces.
-
-    The only place that decides this; nothing is normalised unless a caller says so.
-    """
-    text = unicodedata.normalize("NFKC", text).replace("\u2019", "'")
-    text = _LONE_APOSTROPHE.sub(" ", _NOT_SPOKEN.sub(" ", text))
-    return " ".join(text.upper().split())
 
 
 def score_pair(reference: str, hypothesis: str, unit: Unit = "word") -> PairScore:

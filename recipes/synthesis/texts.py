@@ -1,13 +1,14 @@
-"""Which sentences may be spoken for training, and their spelling as transcripts."""
+"""Which sentences may be spoken for training, and their transcripts: spelled as scoring spells them."""
 
 import random
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-_ALLOWED = re.compile(r"[A-Z' ]+")
-_SEPARATORS = re.compile(r"[-\u2013\u2014.,;:!?\"()\u201c\u201d]+")
-_QUOTE_EDGES = re.compile(r"(?<![A-Z])'|'(?![A-Z])")
+from speech.normalising import normalise_text
+
+# Anything else (digits, symbols, foreign letters) is said in a way that its spelling does not show.
+_SPEAKABLE = re.compile(r"[A-Za-z'\u2018\u2019\s.,;:!?()\"\u201c\u201d\u2013\u2014-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +20,8 @@ class Sentence:
 
 
 def normalise(text: str) -> str | None:
-    """Transcript spelling of `text`, or None if it holds digits or foreign letters."""
-    upper = _SEPARATORS.sub(" ", text.replace("\u2019", "'").replace("\u2018", "'").upper())
-    upper = " ".join(_QUOTE_EDGES.sub(" ", upper).split())
-    return upper if upper and _ALLOWED.fullmatch(upper) else None
+    """Transcript spelling of `text`, or None if it holds digits, symbols or foreign letters."""
+    return normalise_text(text) or None if _SPEAKABLE.fullmatch(text) else None
 
 
 def held_out_transcripts(dev_tsv: Path) -> set[str]:

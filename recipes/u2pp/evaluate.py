@@ -15,10 +15,10 @@ import yaml
 
 from recipes.synthesis.fbank import log_mel
 from recipes.synthesis.recordings import load_16k, read_rows
-from recipes.synthesis.texts import normalise
 from recipes.u2pp.conditions import CONDITIONS
 from recipes.u2pp.score import greedy, text_of, word_error_rate
 from recipes.u2pp.search import pack_hypotheses, prefix_beam_search
+from speech.normalising import normalise_text
 
 _SOS_EOS = 2
 
@@ -126,20 +126,35 @@ def transcribe(encoded: Encoded, decoder: onnxruntime.InferenceSession, units: l
     }
 
 
-def read_units(path: Path) -> list[str]:
-    """units.txt in id order."""
+def read_units(folder: Path) -> list[str]:
+    """Units in id order, of a folder as it ships or as the recipes write it."""
+    places = [folder / half / name for half in ("", "streaming") for name in ("units.txt", "tokens.txt")]
+    path = next(path for path in places if path.is_file())
     return [line.split(" ")[0] for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def add_recordings(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `read_recordings`."""
+    parser.add_argument("--audio", type=Path, required=True)
+    parser.add_argument("--tsv", type=Path, required=True, help="first column file stem, last column transcript")
+    parser.add_argument("--suffix", default=".ogg")
+    parser.add_argument("--condition", choices=CONDITIONS, default="clean", help="worsen the recordings")
+    parser.add_argument("--every", type=int, default=1, help="only every n-th row")
+
+
+def read_recordings(arguments: argparse.Namespace) -> tuple[list[str], list[str], list[np.ndarray]]:
+    """Names, references as they are scored, and 16 kHz samples."""
+    rows = read_rows(arguments.tsv)[:: arguments.every]
+    worsen = CONDITIONS[arguments.condition]
+    audio = [worsen(load_16k(arguments.audio / (stem + arguments.suffix))) for stem, _ in rows]
+    return [stem for stem, _ in rows], [normalise_text(text) for _, text in rows], audio
 
 
 def parse_arguments() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, required=True, help="folder with streaming/, offline/ and decoder.onnx")
-    parser.add_argument("--audio", type=Path, required=True)
-    parser.add_argument("--tsv", type=Path, required=True, help="first column file stem, last column transcript")
-    parser.add_argument("--suffix", default=".ogg")
-    parser.add_argument("--condition", choices=CONDITIONS, default="clean", help="worsen the recordings")
-    parser.add_argument("--every", type=int, default=1, help="only every n-th row")
+    add_recordings(parser)
     parser.add_argument("--beam", type=int, default=10)
     parser.add_argument(
         "--tail-ms", type=int, default=0, help="digital silence appended, as a server that flushes does"
@@ -148,32 +163,51 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+ENCODERS = {"streaming": Streaming, "offline": Offline}
+
+
+def heard(folder: Path, half: str, features: list[np.ndarray], beam: int) -> tuple[list[dict[str, str]], float]:
+    """Texts of each utterance by search, and how many seconds its encoder took for all."""
+    decoder, units = session(folder / "decoder.onnx"), read_units(folder)
+    encoder, spent, texts = ENCODERS[half](folder), 0.0, []
+    for one in features:
+        began = time.monotonic()
+        encoded = encoder.encode(one)
+        spent += time.monotonic() - began
+        texts.append(transcribe(encoded, decoder, units, beam))
+    return texts, spent
+
+
+def word_error_rates(
+    folder: Path, features: list[np.ndarray], references: list[str], beam: int = 10
+) -> dict[str, float]:
+    """Percent, by half and search; features are (frames, 80)."""
+    rates = {}
+    for half in ENCODERS:
+        texts, _ = heard(folder, half, features, beam)
+        rates |= {f"{half} {search}": rate_of(references, texts, search) for search in texts[0]}
+    return rates
+
+
+def rate_of(references: list[str], texts: list[dict[str, str]], search: str) -> float:
+    """Word error rate of one search, percent."""
+    return word_error_rate((reference, text[search]) for reference, text in zip(references, texts, strict=True))
+
+
 def main() -> None:
     """Print one line per mode and search."""
     arguments = parse_arguments()
-    units = read_units(
-        next(p for p in (arguments.model / "units.txt", arguments.model / "streaming" / "units.txt") if p.is_file())
-    )
-    decoder = session(arguments.model / "decoder.onnx")
-    rows = [(stem, normalise(text) or text) for stem, text in read_rows(arguments.tsv)][:: arguments.every]
+    names, references, audio = read_recordings(arguments)
     tail = np.zeros(16 * arguments.tail_ms, np.float32)
-    worsen = CONDITIONS[arguments.condition]
-    audio = [worsen(load_16k(arguments.audio / (stem + arguments.suffix))) for stem, _ in rows]
     features = [log_mel(np.concatenate([samples, tail])) for samples in audio]
     seconds = sum(map(len, features)) / 100
-    for name, encoder in (("streaming", Streaming), ("offline", Offline)):
-        run, spent, texts = encoder(arguments.model), 0.0, []
-        for one in features:
-            began = time.monotonic()
-            encoded = run.encode(one)
-            spent += time.monotonic() - began
-            texts.append(transcribe(encoded, decoder, units, arguments.beam))
+    for half in ENCODERS:
+        texts, spent = heard(arguments.model, half, features, arguments.beam)
         for search in texts[0]:
-            rate = word_error_rate((reference, text[search]) for (_, reference), text in zip(rows, texts, strict=True))
-            print(f"{name:9} {search:11} WER {rate:6.2f} %")
-        print(f"{name:9} encoder {seconds / spent:.0f} x real time on one thread, {len(rows)} utterances")
-        for (stem, reference), text in list(zip(rows, texts, strict=True))[: arguments.examples]:
-            print(f"  {stem}: {reference}\n      -> {text['rescored']}")
+            print(f"{half:9} {search:11} WER {rate_of(references, texts, search):6.2f} %")
+        print(f"{half:9} encoder {seconds / spent:.0f} x real time on one thread, {len(names)} utterances")
+        for name, reference, text in list(zip(names, references, texts, strict=True))[: arguments.examples]:
+            print(f"  {name}: {reference}\n      -> {text['rescored']}")
 
 
 if __name__ == "__main__":
