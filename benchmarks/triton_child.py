@@ -58,7 +58,9 @@ def ask(port: int, samples: np.ndarray) -> np.ndarray:
 
 def main(folder: str, samples_path: str, port: str, request: str, embedding: str, *numbers: str) -> None:
     instances, threads, max_batch = map(int, numbers)
-    engine = open_speaker(inspect_speaker(Path(folder)), OrtOptions(intra_threads=threads), max_batch=max_batch)
+    # The file as a user puts it there, in ONNX Runtime: the kernels of `engines/kernels` are our server's own.
+    options = OrtOptions(intra_threads=threads, rewrite=False)
+    engine = open_speaker(inspect_speaker(Path(folder)), options, max_batch=max_batch)
     samples = np.load(samples_path).astype(np.float32)
     config = TritonConfig(
         grpc_port=int(port), http_port=int(port) + 1, metrics_port=int(port) + 2, allow_metrics=False,

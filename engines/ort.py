@@ -32,7 +32,8 @@ _FATAL = 4  # ONNX Runtime's log severity: our errors carry its messages, so it 
 class OrtOptions:
     """How a graph runs. `intra_threads` 0 takes every processor; spinning trades idle processor time for latency.
 
-    `rewrite` lets streaming encoders run a cheaper graph of the same numbers (`engines/convert/depthwise.py`).
+    `rewrite` lets streaming encoders run a cheaper graph of the same numbers (`engines/convert/depthwise.py`), and
+    CAM++ run in compiled kernels (`engines/speaker/network.py`).
     `optimise` false loads a graph quickly to look at it. `arena` false returns memory after every run.
     """
 

@@ -52,7 +52,8 @@ class EngineConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     lanes: Annotated[int, Meta(ge=0, le=64)] = 0
     # Busy waiting between operators: lower latency on an idle machine, wasted cores on a shared one.
     spinning: bool = False
-    # Streaming encoders of icefall run a cheaper graph of the same numbers, made when they are loaded.
+    # Streaming encoders of icefall run a cheaper graph of the same numbers, made when they are loaded; CAM++ runs in
+    # compiled kernels where these are faster.
     rewrite_graphs: bool = True
 
 

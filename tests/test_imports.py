@@ -15,7 +15,8 @@ ALLOWED = {
     "speech": {"av", "jiwer", "msgspec", "numba", "numpy", "rapidfuzz", "scipy", "soxr"},
     "batcher": {"msgspec"},
     "engines": {
-        "msgspec", "numpy", "onnx", "onnxruntime", "platformdirs", "pooch", "sentencepiece", "speech", "yaml",
+        "llvmlite", "msgspec", "numba", "numpy", "onnx", "onnxruntime", "platformdirs", "pooch", "sentencepiece",
+        "speech", "yaml",
     },
     "protos": {"google", "grpc"},
     "server": {

@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.errors import EngineFailed
-from engines.ort import OrtModel, OrtOptions
+from engines.ort import OrtOptions
 from engines.speaker.description import SpeakerDescription
 from engines.speaker.lengths import equal_lengths
+from engines.speaker.network import open_network
 from speech.audio import Samples
 from speech.features import Features
 from speech.speaker import SpeakerFrontEnd
@@ -65,13 +66,18 @@ class SpeakerEngine:
         self.description = description
         self.max_batch = max_batch if description.is_batchable else 1
         self.front_end = SpeakerFrontEnd(description.fbank, description.subtract_mean, description.min_frames)
-        self._model = OrtModel(description.graph, options or OrtOptions())
+        self._network = open_network(description, options or OrtOptions())
         identity = f"{description.identity}/{self.front_end.fingerprint}/{description.dimension}"
         self._fingerprint = hashlib.sha256(identity.encode()).hexdigest()[:16]
 
     @property
     def name(self) -> str:
         return self.description.name
+
+    @property
+    def network(self) -> str:
+        """What runs the graph: "onnxruntime", or "compiled" kernels of ours that compute the same."""
+        return self._network.kind
 
     @property
     def dimension(self) -> int:
@@ -122,7 +128,7 @@ class SpeakerEngine:
 
     def _run(self, batch: npt.NDArray[np.float32]) -> Embeddings:
         description = self.description
-        output = self._model.run({description.input: batch}, [description.output])[description.output]
+        output = self._network.run(batch)
         embeddings = output.reshape(len(batch), -1)
         if embeddings.shape[1] != self.dimension or not np.isfinite(embeddings).all():
             raise EngineFailed(

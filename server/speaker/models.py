@@ -142,20 +142,28 @@ def load_speakers(folders: Folders, config: Config, threads: int, stack: ExitSta
             raise BadModel(
                 f"{description.folder}: a second speaker model named {description.name!r}; rename one of them"
             )
-        served.append(_served(description, helpers, config.speaker, num_workers, stack))
+        served.append(_served(description, helpers, config, num_workers, stack))
         log.info("speaker model loaded", model=description.name, folder=str(description.folder), **helpers.named())
     return SpeakerModels(served, config.speaker.default_model)
 
 
 def _served(
-    description: SpeakerDescription, helpers: Helpers, config: SpeakerConfig, workers: int, stack: ExitStack
+    description: SpeakerDescription, helpers: Helpers, config: Config, workers: int, stack: ExitStack
 ) -> ServedSpeaker:
-    engine = open_speaker(description, OrtOptions(intra_threads=1), max_batch=config.max_batch_size)
+    options = OrtOptions(intra_threads=1, rewrite=config.engine.rewrite_graphs)
+    engine = open_speaker(description, options, max_batch=config.speaker.max_batch_size)
+    log.info("speaker network", model=description.name, runs_in=engine.network)
     fixed = description.fixed_frames
     engine.warm_up([fixed] if fixed else WARM_UP_FRAMES)
     threads = stack.enter_context(ThreadPoolExecutor(workers, thread_name_prefix=f"{description.name}-embedding"))
     return ServedSpeaker(
-        engine, config, threads, workers, description=description, vad=helpers.vad, segmentation=helpers.segmentation
+        engine,
+        config.speaker,
+        threads,
+        workers,
+        description=description,
+        vad=helpers.vad,
+        segmentation=helpers.segmentation,
     )
 
 
