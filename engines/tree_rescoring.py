@@ -17,7 +17,7 @@ from engines.encoder import FloatArray
 from engines.ort import Array, OrtModel, OrtOptions
 from speech.search.prefix_tree import PrefixTree, prefix_tree
 
-MAX_NODES = 768
+MAX_NODES = 512
 """Distinct beginnings of a segment's hypotheses that are read: a long segment has fewer read, not a longer wait."""
 MIN_HYPOTHESES = 10
 """However many beginnings they have."""
