@@ -9,8 +9,8 @@ import asyncio
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import aclosing, contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import ExitStack, aclosing, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from rich.text import Text
 
 from client.client import AsyncClient
 from client.compare import Comparison, compare
-from client.config import Config
+from client.config import Config, LanguageModel
 from client.demo_speakers import show_speakers
 from client.display import growing_line
 from client.embedded import EmbeddedServer
@@ -35,6 +35,8 @@ PACE = 4.0
 MOST_SECONDS = 5.0
 # Far above what the embedded model does; beyond it something is broken.
 SANE_RATE = 0.60
+# Chosen on the recordings of recipes.tuning: docs/benchmarks.md.
+LANGUAGE_MODEL = LanguageModel(weight=0.5, bonus=3.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +106,14 @@ def bundled_samples() -> Iterator[list[Sample]]:
 @contextmanager
 def _server(console: Console) -> Iterator[EmbeddedServer]:
     began = time.monotonic()
-    server = EmbeddedServer()
-    try:
+    with ExitStack() as stack:
+        lm = stack.enter_context(resources.as_file(resources.files("models") / "english-lm" / "lm.arpa.gz"))
+        server = EmbeddedServer(arguments=["--lm", str(lm)])
+        stack.callback(server.close)
         with console.status("Starting the server") if console.is_terminal else nullcontext():
             server.__enter__()
         console.print(f"Server ready on {server.address} after {time.monotonic() - began:.1f} s.", style="dim")
         yield server
-    finally:
-        server.close()
 
 
 async def _show(console: Console, address: str, samples: list[Sample]) -> int:
@@ -122,9 +124,10 @@ async def _show(console: Console, address: str, samples: list[Sample]) -> int:
             f"Streaming {len(samples)} recordings to the model [bold]{default.name}[/bold], {pace:.1f} times as fast "
             f"as they were spoken; it takes {default.chunk_ms} ms of audio a step.\n"
         )
-        streamed = {sample.id: await _stream(console, client, sample, pace) for sample in samples}
+        config = Config(language_model=LANGUAGE_MODEL if default.has_language_model else None)
+        streamed = {sample.id: await _stream(console, client, sample, pace, config) for sample in samples}
         began = time.monotonic()
-        whole = {sample.id: await client.recognize(sample.path) for sample in samples}
+        whole = {sample.id: await client.recognize(sample.path, config) for sample in samples}
         took_s = time.monotonic() - began
     console.print(f"The same recordings whole, in {took_s:.1f} s:", style="bold")
     for sample in samples:
@@ -136,11 +139,13 @@ async def _show(console: Console, address: str, samples: list[Sample]) -> int:
     return _status(console, [streaming, offline], [*streamed.values(), *whole.values()])
 
 
-async def _stream(console: Console, client: AsyncClient, sample: Sample, pace: float) -> Transcript:
+async def _stream(console: Console, client: AsyncClient, sample: Sample, pace: float, config: Config) -> Transcript:
     """Stream one recording, let its text grow on the screen, and print what became of it."""
     updates: list[Update] = []
     with PcmFile(sample.path) as pcm, GrowingText(console, sample.id) as text:
-        config = Config(encoding="linear16", sample_rate=pcm.sample_rate, channels=pcm.channels, word_times=True)
+        config = replace(
+            config, encoding="linear16", sample_rate=pcm.sample_rate, channels=pcm.channels, word_times=True
+        )
         audio = paced(iter(pcm), pcm.bytes_per_second, pace)
         async with aclosing(client.stream(audio, config)) as stream:
             async for update in stream:

@@ -19,11 +19,19 @@ def test_the_demo_shows_growing_texts_and_is_not_content_with_nonsense(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The tiny model has random weights: all of the demo runs, and its last word is that something is broken."""
-    monkeypatch.setattr(demo, "EmbeddedServer", lambda: EmbeddedServer(TINY))
+    asked: list[str] = []
+
+    def tiny_server(arguments: list[str]) -> EmbeddedServer:
+        asked.extend(arguments)
+        return EmbeddedServer(TINY)  # which no language model of words fits
+
+    monkeypatch.setattr(demo, "EmbeddedServer", tiny_server)
     monkeypatch.setattr(demo, "PACE", 40.0)
     monkeypatch.setattr("sys.argv", ["demo", "--no-fetch"])
     assert demo.main() == 1
     shown = capsys.readouterr().out
+    assert asked[0] == "--lm"
+    assert Path(asked[1]).is_file(), "the bundled language model"
     with demo.bundled_samples() as samples:
         assert samples
         for sample in samples:
@@ -38,7 +46,7 @@ def test_a_server_that_does_not_start_fails_the_demo_with_its_message(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken = [sys.executable, "-c", "import sys; sys.exit('models/default: no encoder')"]
-    monkeypatch.setattr(demo, "EmbeddedServer", lambda: EmbeddedServer(command=broken))
+    monkeypatch.setattr(demo, "EmbeddedServer", lambda arguments: EmbeddedServer(command=broken, arguments=arguments))
     assert demo.main() == 1
     assert "models/default: no encoder" in capsys.readouterr().err
 
