@@ -70,7 +70,7 @@ async def test_segments_that_end_together_are_rescored_side_by_side(monkeypatch:
     async with start_server(tiny_config(engine={"threads": 2, "lanes": 2})) as server:
         model = server.models.default
         assert model is not None
-        monkeypatch.setattr(model.loaded.rescorer, "_by_index", meet)
+        monkeypatch.setattr(model.loaded.rescorer, "_rescored", meet)
         first, second = segment(60), segment(61)
         found = await asyncio.gather(model.rescore(first), model.rescore(second))
         assert list(found) == [first.nbest, second.nbest]
@@ -94,7 +94,7 @@ async def test_a_segment_whose_turn_does_not_come_in_time_keeps_the_order_of_the
     async with start_server(config) as server:
         model = server.models.default
         assert model is not None
-        monkeypatch.setattr(model.loaded.rescorer, "_by_index", last)
+        monkeypatch.setattr(model.loaded.rescorer, "_rescored", last)
         first, second = segment(5, hypotheses=2), segment(6, hypotheses=2)
         running = asyncio.create_task(model.rescore(first))
         assert await asyncio.to_thread(began.wait, 60)
