@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engines.kernels.architecture import LOCAL_TAPS, TAPS, Array
+from engines.kernels.architecture import TAPS, Array
 from engines.kernels.dense import (
     BLOCK_ROWS,
+    FRAME_TILES,
     SEGMENT,
+    convolve_frames,
     masks,
     project,
     segment_means,
@@ -33,8 +35,9 @@ from engines.kernels.images import (
     halve_rows,
     size,
 )
-from engines.kernels.packing import DEPTH, MAX_DILATION, Packed
+from engines.kernels.packing import DEPTH, MARGIN, Packed
 from engines.kernels.tiles import ROWS, multiply
+from engines.kernels.winograd import POINTS
 from speech.compiling import checksum, compile_ahead, compiled
 
 _SOURCES = ("vectors.py", "tiles.py", "winograd.py", "images.py", "packing.py", "dense.py")
@@ -76,8 +79,9 @@ def _places(packed: Packed, num_frames: int) -> npt.NDArray[np.int64]:
     last = ROWS * (2 * widest + int(packed.head[-1]))
     sizes = [
         size(bins, num_frames, 1), size(bins, num_frames, channels), half, half, half, 2 * SCRATCH_TILES * channels,
-        rows * widest, rows * widest, (rows + 2 * MAX_DILATION) * hidden, rows * growth,
-        max(num_segments * (hidden + gate + growth), last), BLOCK_ROWS * DEPTH,
+        rows * widest, rows * widest, (rows + 2 * MARGIN) * hidden, (rows + MARGIN) * growth,
+        max(num_segments * (hidden + gate + growth), last),
+        max(BLOCK_ROWS * DEPTH, POINTS * FRAME_TILES * (hidden + growth)),
     ]  # fmt: skip
     return np.cumsum([0, *sizes])
 
@@ -118,22 +122,19 @@ def _head(ws, x, places, w, plan, wide, segments):  # type: ignore[no-untyped-de
 
 
 @compiled
-def _layer(ws, block, step, filled, frames, dilation, places, w, sizes, plan, segments):  # type: ignore[no-untyped-def]
+def _layer(ws, block, step, filled, frames, dilation, places, w, sizes, plan, zeros, segments):  # type: ignore[no-untyped-def]
     """One dense layer: from the first `filled` channels of the block's rows to the next ones."""
     hidden, growth, gate = sizes
     num_rows = (frames + ROWS - 1) // ROWS * ROWS
-    context, local, means = places[_HIDDEN] + MAX_DILATION * hidden, places[_LOCAL], places[_GATES]
+    context, local, means = places[_HIDDEN] + MARGIN * hidden, places[_LOCAL], places[_GATES]
     project(
         ws, block, step, num_rows, filled, w, plan[1], plan[2], plan[3], plan[4], hidden, context, hidden,
         np.float32(0), places[_PARTS], segments,
     )  # fmt: skip
     ws[context + frames * hidden : context + num_rows * hidden] = 0.0
-    for tap in range(LOCAL_TAPS):
-        segments[1 + tap] = (tap - 1) * dilation * hidden
-    multiply(
-        ws, context, hidden, num_rows, segments, 1, LOCAL_TAPS, hidden, w, plan[5], plan[6], growth, local, growth,
-        NO_FLOOR,
-    )  # fmt: skip
+    convolve_frames(
+        ws, context, frames, dilation, hidden, w, plan[5], plan[6], zeros, growth, local, places[_PARTS], segments
+    )
     count = segment_means(ws, context, hidden, frames, means)
     inner = means + (count + ROWS - 1) // ROWS * ROWS * hidden
     mask = inner + (count + ROWS - 1) // ROWS * ROWS * gate
@@ -170,7 +171,7 @@ def _build(version: int) -> Any:
         for number in range(len(blocks)):
             num_layers, dilation, filled = blocks[number, :3]
             for _ in range(num_layers):
-                _layer(ws, block, step, filled, half, dilation, places, w, sizes, layers[layer], segments)
+                _layer(ws, block, step, filled, half, dilation, places, w, sizes, layers[layer], head[3], segments)
                 layer += 1
                 filled += sizes[1]
             _, scale, shift, matrix, bias, columns = blocks[number, 3:]

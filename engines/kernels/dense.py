@@ -14,10 +14,12 @@ from engines.kernels.images import NO_FLOOR
 from engines.kernels.packing import DEPTH
 from engines.kernels.tiles import COLUMNS, ROWS, multiply, tile
 from engines.kernels.vectors import WIDTH, Emitter, instruction
+from engines.kernels.winograd import OUTPUTS, POINTS, row_in, row_out
 from speech.compiling import compiled
 
 BLOCK_ROWS = 150
 """Frames taken at a time: with `DEPTH` channels 150 KB, which the second-level cache keeps."""
+FRAME_TILES = 48  # of 4 outputs
 SEGMENT = 100
 """Frames that share a mask."""
 
@@ -77,6 +79,39 @@ def project(  # type: ignore[no-untyped-def]
                             ws, scratch + row * DEPTH, DEPTH, segments, 0, 1, part, w, block, ws, to, y_step,
                             ws, to, y_step, least,
                         )  # fmt: skip
+
+
+@compiled
+def convolve_frames(ws, x, frames, dilation, depth, w, filters, bias, zeros, columns, y, scratch, segments):  # type: ignore[no-untyped-def]
+    """Convolve (frames, depth) to (frames, columns), 3 wide, dilated; zeros lie around the frames.
+
+    Reads 5 dilations of rows behind the last frame, and writes 4.
+    """
+    products = scratch + POINTS * FRAME_TILES * depth
+    num_tiles = (frames + OUTPUTS * dilation - 1) // (OUTPUTS * dilation) * dilation
+    for begin in range(0, num_tiles, FRAME_TILES):
+        count = min(FRAME_TILES, num_tiles - begin)
+        for place in range(count):
+            # A tile's outputs are `dilation` apart; the tiles between them come next.
+            row = (begin + place) // dilation * OUTPUTS * dilation + (begin + place) % dilation
+            for channel in range(0, depth, WIDTH):
+                row_in(
+                    ws, x + (row - dilation) * depth + channel, dilation * depth,
+                    ws, scratch + place * depth + channel, FRAME_TILES * depth,
+                )  # fmt: skip
+        for point in range(POINTS):
+            multiply(
+                ws, scratch + point * FRAME_TILES * depth, depth, count, segments, 0, 1, depth,
+                w, filters + point * depth * columns, zeros, columns,
+                products + point * FRAME_TILES * columns, columns, NO_FLOOR,
+            )  # fmt: skip
+        for place in range(count):
+            row = (begin + place) // dilation * OUTPUTS * dilation + (begin + place) % dilation
+            for column in range(0, columns, WIDTH):
+                row_out(
+                    ws, products + place * columns + column, FRAME_TILES * columns, w, bias + column,
+                    ws, y + row * columns + column, dilation * columns, NO_FLOOR,
+                )  # fmt: skip
 
 
 @compiled

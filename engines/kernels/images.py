@@ -123,7 +123,7 @@ def convolve_row(ws, x, y, rows, columns, wide, channels, w, filters, bias, zero
             for place in range(count):
                 for channel in range(0, channels, WIDTH):
                     made, to = products + place * channels + channel, target + OUTPUTS * place * channels + channel
-                    row_out(ws, made, step, w, bias + channel, ws, to, channels)
+                    row_out(ws, made, step, w, bias + channel, ws, to, channels, np.float32(0))
     clear_border(ws, y, rows, columns, wide, channels)
 
 

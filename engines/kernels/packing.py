@@ -9,12 +9,14 @@ import numpy.typing as npt
 
 from engines.kernels.architecture import LOCAL_TAPS, TAPS, Affine, Array, Layer, Residual, Weights
 from engines.kernels.tiles import panels
-from engines.kernels.winograd import plane_filter, row_filter
+from engines.kernels.winograd import line_filter, plane_filter, row_filter
 
 DEPTH = 256
 """Channels multiplied at a time: 16 columns of them fill half of a first-level cache."""
-MAX_DILATION = 12
+MARGIN = 12
 """Rows of zeros kept before and behind the frames of a layer."""
+MAX_DILATION = 2
+"""A tile of four outputs reads five dilations of rows behind the frames."""
 
 
 class Packed:
@@ -93,10 +95,10 @@ class Packed:
         given = [layer.bottleneck, layer.local, layer.first_mask, layer.second_mask]
         if [each[0].shape for each in given] != shapes:
             raise ValueError(f"a layer of {[each[0].shape for each in given]}; expected {shapes}")
-        local = layer.local[0].transpose(2, 1, 0).reshape(-1, growth)
         return [
             len(layer.norm[0]), *map(self._keep, layer.norm), *self._deep(layer.bottleneck),
-            *self._product(local, layer.local[1]), *self._matrix(layer.first_mask), *self._matrix(layer.second_mask),
+            self._keep(line_filter(layer.local[0])), self._keep(layer.local[1]),
+            *self._matrix(layer.first_mask), *self._matrix(layer.second_mask),
         ]  # fmt: skip
 
 

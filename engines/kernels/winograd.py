@@ -3,7 +3,7 @@
 Lavin and Gray, "Fast algorithms for convolutional neural networks", 2015, arXiv 1509.09308, F(4, 3): polynomials at
 0, 1, -1, 2, -2 and infinity. Images are (rows, columns, channels). `plane` transforms both axes (36 products where 144
 were), `row` the columns alone (half of the products), which suits strides over rows. In float32 results differ from a
-plain convolution by about 1e-5 of the largest.
+plain convolution by about 1e-5 of the largest. A `row` need not be one of an image: frames will do.
 """
 
 from __future__ import annotations
@@ -35,6 +35,12 @@ def row_filter(weight: npt.NDArray[Any]) -> Array:
     """Transform (out, in, 3, 3) to 6 matrices (3 rows by in, out), each in `panels`."""
     points = np.einsum("qj,ocij->qico", _FILTER, weight.astype(np.float64))
     return np.concatenate([panels(matrix.reshape(-1, matrix.shape[-1])) for matrix in points])
+
+
+def line_filter(weight: npt.NDArray[Any]) -> Array:
+    """Transform (out, in, 3) to 6 matrices (in, out), each in `panels`."""
+    points = np.einsum("qj,ocj->qco", _FILTER, weight.astype(np.float64))
+    return np.concatenate([panels(matrix) for matrix in points])
 
 
 def _to_points(emit: Emitter, x: list[Any]) -> list[Any]:
@@ -80,12 +86,12 @@ def _plane_in(emit: Emitter, x: Any, x0: Any, row: Any, step: Any, points: Any, 
 
 
 def _row_out(
-    emit: Emitter, points: Any, p0: Any, p_step: Any, bias: Any, bias0: Any, y: Any, y0: Any, step: Any
+    emit: Emitter, points: Any, p0: Any, p_step: Any, bias: Any, bias0: Any, y: Any, y0: Any, step: Any, floor: Any
 ) -> None:
-    more, zero = emit.load(emit.at(bias, bias0)), emit.splat(0.0)
+    more, least = emit.load(emit.at(bias, bias0)), emit.splat(floor)
     inputs = [emit.load(emit.at(points, p0, emit.times(p_step, index))) for index in range(POINTS)]
     for place, value in enumerate(_from_points(emit, inputs)):
-        emit.store(emit.at_least(emit.add(value, more), zero), emit.at(y, y0, emit.times(step, place)))
+        emit.store(emit.at_least(emit.add(value, more), least), emit.at(y, y0, emit.times(step, place)))
 
 
 def _plane_out(
@@ -108,8 +114,8 @@ def _plane_out(
 
 row_in = instruction("aiiaii", _row_in)
 """row_in(x, x0, step, points, p0, p_step): 6 columns of 8 channels, `step` apart, to 6 points `p_step` apart."""
-row_out = instruction("aiiaiaii", _row_out)
-"""row_out(points, p0, p_step, bias, bias0, y, y0, step): 6 points of 8 channels to 4 columns; bias and ReLU."""
+row_out = instruction("aiiaiaiif", _row_out)
+"""row_out(points, p0, p_step, bias, bias0, y, y0, step, floor): 6 points of 8 channels to 4 columns; bias, floor."""
 plane_in = instruction("aiiiaii", _plane_in)
 """plane_in(x, x0, row, step, points, p0, p_step): 6 rows of 6 columns of 8 channels to 36 points."""
 plane_out = instruction("aiiaiaiii", _plane_out)

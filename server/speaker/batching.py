@@ -49,7 +49,8 @@ class PieceBatcher:
                 max_queue_delay_ms=config.max_queue_delay_ms,
                 max_queue_size=config.max_queue_size,
                 buckets=tuple(int(seconds * engine.sample_rate) for seconds in config.bucket_seconds),
-                workers=workers,
+                # One more than threads: a thread that ends a piece finds its next one without asking the event loop.
+                workers=workers + 1,
             ),
             executor,
         )
