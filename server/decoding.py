@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 
 import numpy as np
@@ -21,11 +21,18 @@ DECODE_SLICE = 1 << 20  # bytes decoded at a time: bounds the float copy of a lo
 
 
 async def decode_whole(
-    executor: Executor, audio: AudioFormat, sample_rate: int, data: bytes, max_audio_s: float, setting: str
+    executor: Executor,
+    audio: AudioFormat,
+    sample_rate: int,
+    data: bytes,
+    max_audio_s: float,
+    setting: str,
+    then: Callable[[np.ndarray], None] | None = None,
 ) -> np.ndarray:
     """Return all channels at `sample_rate`, (channels, n) float32, decoded on a thread of `executor`.
 
-    The thread stops early when the caller has gone. Raises BadRequest where a header contradicts the request, BadAudio
+    `then` is called with them on that thread, which spares another hand-over. The thread stops early when the caller
+    has gone. Raises BadRequest where a header contradicts the request, BadAudio
     for bytes that are not what they should be, or for more than `max_audio_s` of all channels together; `setting` names
     that limit.
     """
@@ -33,11 +40,25 @@ async def decode_whole(
     loop = asyncio.get_running_loop()
     limit = int(max_audio_s * sample_rate)
     try:
-        samples = await loop.run_in_executor(executor, _decode, audio, sample_rate, data, limit, abandoned)
+        samples = await loop.run_in_executor(executor, _decode_then, audio, sample_rate, data, limit, abandoned, then)
     finally:
         abandoned.set()
     if samples is None:
         raise BadAudio(f"audio is longer than {max_audio_s:g} s, the limit ({setting})")
+    return samples
+
+
+def _decode_then(
+    audio: AudioFormat,
+    sample_rate: int,
+    data: bytes,
+    limit: int,
+    abandoned: threading.Event,
+    then: Callable[[np.ndarray], None] | None,
+) -> np.ndarray | None:
+    samples = _decode(audio, sample_rate, data, limit, abandoned)
+    if samples is not None and then is not None and not abandoned.is_set():
+        then(samples)
     return samples
 
 

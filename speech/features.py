@@ -20,8 +20,9 @@ from speech.mel import analysis_window, kaldi_banks, slaney_banks
 Features = npt.NDArray[np.float32]
 """(frames, bins) or (batch, frames, bins) float32: log of mel energies, natural or, in Whisper's style, to base 10."""
 
-_BLOCK_FRAMES = 512
-"""Frames per pass: about 4 MB of scratch whatever the batch, and the passes stay in the processor's cache."""
+_BLOCK_FRAMES = 100
+"""Frames per pass: 800 KB of scratch whatever the batch, which the processor's cache and the allocator keep. With 512
+the scratch was mapped into memory anew each time: 2.1 ms instead of 1.0 for 3 s of audio (2026-11-21)."""
 
 
 class FbankConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

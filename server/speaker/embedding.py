@@ -51,6 +51,7 @@ class VoiceEmbedding:
         self._executor = executor
         self._waiting: list[Samples] = []
         self._num_waiting = 0
+        self._last: list[Samples] | None = None  # the last pieces, where the voice came as a whole
         self._pieces: list[tuple[asyncio.Task[PieceVector], int]] = []
         self._places = asyncio.Semaphore(MAX_IN_FLIGHT)
         self._stack = AsyncExitStack()
@@ -65,20 +66,26 @@ class VoiceEmbedding:
     ) -> bool | None:
         return await self._stack.__aexit__(kind, error, trace)
 
-    def hold(self, samples: Samples) -> None:
-        """Take (channels, n) samples at the model's rate, and leave all work to what comes next."""
-        self._waiting.append(samples)
-        self._num_waiting += samples.shape[1]
+    def take_whole(self, samples: Samples) -> None:
+        """Take a whole voice, (channels, n) samples at the model's rate; any thread, then only `finish`.
+
+        Raises BadRequest, BadAudio, AudioTooShort.
+        """
+        begun = self._front.push(samples) if samples.size else []
+        self._last = begun + self._front.flush()
 
     async def push(self, samples: Samples) -> None:
         """Take (channels, n) samples at the model's rate; waits while much is under way. Raises BadRequest."""
-        self.hold(samples)
+        self._waiting.append(samples)
+        self._num_waiting += samples.shape[1]
         if self._num_waiting >= HOP_S * self._model.sample_rate:
             await self._submit(await self._on_thread(self._work_off))
 
     async def finish(self) -> Embedded:
         """End the voice and return its vector. Raises BadRequest, BadAudio, AudioTooShort, and the batcher's errors."""
-        await self._submit(await self._on_thread(lambda: self._work_off() + self._front.flush()))
+        if self._last is None:
+            self._last = await self._on_thread(lambda: self._work_off() + self._front.flush())
+        await self._submit(self._last)
         done = [(await piece, size) for piece, size in self._pieces]
         sizes = [size for _, size in done]
         vector = weighted_mean(np.stack([piece.vector for piece, _ in done]), sizes)
@@ -113,11 +120,15 @@ class VoiceEmbedding:
 async def embed_audio(model: ServedSpeaker, voice: VoiceAudio, executor: Executor) -> Embedded:
     """Embed one whole message. Raises what decoding and VoiceEmbedding raise."""
     limit_s = model.config.max_audio_s
-    samples = await decode_whole(
-        executor, voice.options.audio, model.sample_rate, voice.content, limit_s, "speaker.max_audio_s"
-    )
     async with VoiceEmbedding(model, voice.options, voice.embedding, executor) as embedding:
-        if samples.size:
-            embedding.hold(samples)  # one hand-over to a thread less than a push
+        await decode_whole(
+            executor,
+            voice.options.audio,
+            model.sample_rate,
+            voice.content,
+            limit_s,
+            "speaker.max_audio_s",
+            embedding.take_whole,
+        )
         return await embedding.finish()
     raise AssertionError("unreachable: the group does not swallow errors")

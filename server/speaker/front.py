@@ -75,7 +75,7 @@ class VoiceFront:
 
     def _used(self, pieces: list[Samples]) -> list[Samples]:
         """Pieces with sound in them: the vector of silence is always the same one, and nobody's."""
-        audible = [piece for piece in pieces if np.abs(piece).max() > SILENT]
+        audible = [piece for piece in pieces if max(piece.max(), -piece.min()) > SILENT]
         self._num_used += sum(len(piece) for piece in audible)
         return audible
 

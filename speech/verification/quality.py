@@ -56,15 +56,16 @@ class QualityMeter:
     def push(self, samples: Samples) -> None:
         """Take (n,) more samples in [-1, 1]."""
         self._num_samples += len(samples)
-        self._power += float(np.square(samples, dtype=np.float64).sum())
-        self._num_clipped += int((np.abs(samples) >= FULL_SCALE).sum())
-        waiting = np.concatenate([self._rest, samples])
+        # einsum sums in pieces: no copies of all samples, which would be mapped into memory anew each time.
+        self._power += float(np.einsum("i,i->", samples, samples, dtype=np.float64))
+        self._num_clipped += int(np.count_nonzero(samples >= FULL_SCALE) + np.count_nonzero(samples <= -FULL_SCALE))
+        waiting = np.concatenate([self._rest, samples]) if len(self._rest) else samples
         frames = waiting[: len(waiting) // self._frame * self._frame].reshape(-1, self._frame)
         self._rest = waiting[frames.size :].copy()
-        powers = np.square(frames, dtype=np.float64).mean(axis=1)
+        powers = np.einsum("ij,ij->i", frames, frames, dtype=np.float64) / self._frame
         levels = 10 * np.log10(np.maximum(powers, 10 ** (SILENCE_DB / 10)))
         bins = np.minimum((levels - SILENCE_DB) / _STEP_DB, len(self._histogram) - 1).astype(np.int64)
-        np.add.at(self._histogram, bins, 1)
+        self._histogram += np.bincount(bins, minlength=len(self._histogram))
 
     def result(self) -> Quality:
         """Judge what was pushed, which may be nothing."""
