@@ -32,6 +32,11 @@ class LessonBatch:
     output: Tensor
     counts: Tensor
 
+    def to(self, device: torch.device) -> "LessonBatch":
+        """The same on a device."""
+        parts = (part.to(device) for part in (self.stem, self.output, self.counts))
+        return LessonBatch(self.batch.to(device), *parts)
+
 
 def read_lessons(folder: Path) -> list[Lesson]:
     """All shards of recipes.moonshine.targets."""

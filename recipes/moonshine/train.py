@@ -32,7 +32,7 @@ _HEAD_SCALE = 10.0  # of the learning rate while the head learns alone: the fram
 def masked_error(ours: Tensor, theirs: Tensor, counts: Tensor) -> Tensor:
     """Squared distance over valid frames as a share of the teacher's variance."""
     frames = min(ours.shape[1], theirs.shape[1])
-    valid = (torch.arange(frames)[None] < counts[:, None])[..., None]
+    valid = (torch.arange(frames, device=counts.device)[None] < counts[:, None])[..., None]
     ours, theirs = ours[:, :frames], theirs[:, :frames]
     centred = (theirs - (theirs * valid).sum((0, 1)) / valid.sum()) * valid
     return ((ours - theirs) * valid).square().sum() / centred.square().sum()
@@ -46,7 +46,7 @@ class TaughtTrainer(train.Trainer):
         super().__init__(arguments)
         random = np.random.default_rng([arguments.seed, self.state.step, 5, arguments.rank])
         frames = int(100 * arguments.batch_seconds * 0.8)
-        self._reading = torch.nn.Linear(self.config.dim, self.config.dim)
+        self._reading = torch.nn.Linear(self.config.dim, self.config.dim, device=self.device)
         with torch.no_grad():
             self._reading.weight.copy_(torch.eye(self.config.dim))
             self._reading.bias.zero_()
@@ -95,22 +95,24 @@ class TaughtTrainer(train.Trainer):
             self.model.ctc.bias[BLANK_ID] = 4.0  # most frames are blank: that need not be learned
 
     def _teach_stem(self) -> None:
-        """The convolutions alone, within their own minutes."""
+        """The convolutions alone, within their own minutes or steps."""
         front = self.model.encoder.subsampling
         optimiser = torch.optim.AdamW(front.parameters(), lr=2e-3, betas=(0.9, 0.98), foreach=True)
         random = np.random.default_rng(self.arguments.seed)
         began, budget = time.monotonic(), 60 * self.arguments.stem_minutes
         for number, lesson in enumerate(lesson_batches(self.lessons, self.tokens, 4000, random, hard=False)):
-            done = (time.monotonic() - began) / budget
+            steps = self.arguments.stem_steps
+            done = number / steps if steps else (time.monotonic() - began) / budget
             if done >= 1:
                 break
+            lesson = lesson.to(self.device)
             error = masked_error(front(lesson.batch.features), lesson.stem, lesson.counts)
             optimiser.zero_grad(set_to_none=True)
             error.backward()
             optimiser.param_groups[0]["lr"] = 2e-3 * min(1.0, (number + 1) / 50) * (1.02 - done)
             optimiser.step()
             if number % 25 == 0:
-                print(f"stem {number} {60 * done * self.arguments.stem_minutes:.0f} s error {error:.3f}", flush=True)
+                print(f"stem {number} {time.monotonic() - began:.0f} s error {error:.3f}", flush=True)
         print(f"stem {number} steps", flush=True)
         self.state.elapsed_s += time.monotonic() - began
 
@@ -133,13 +135,14 @@ class TaughtTrainer(train.Trainer):
         lesson: LessonBatch | None = None
         early = self.progress() < self.arguments.head_until
         if early or self.state.step % self.arguments.lesson_every == 0:
-            lesson = next(self._hard_lessons)
+            lesson = next(self._hard_lessons).to(self.device)
             batch = lesson.batch
         output, guesses, counts, valid = self._encode(batch, chunk, left)
         # A fresh head's gradients would wreck what the layers know: it first learns to read them as they are.
         ctc = ctc_loss(self.model.ctc(output.detach() if early else output), counts, batch.tokens)
-        inner = sum((ctc_loss(g, counts, batch.tokens) for g in guesses), torch.zeros(())) / max(1, len(guesses))
-        attention = torch.zeros(())
+        nothing = torch.zeros((), device=self.device)
+        inner = sum((ctc_loss(g, counts, batch.tokens) for g in guesses), nothing) / max(1, len(guesses))
+        attention = nothing
         if self.progress() >= self.arguments.attention_from:
             attention = attention_loss(self.model, output, valid, batch.tokens)
         for group in self.optimiser.param_groups:
@@ -162,6 +165,7 @@ def main() -> None:
     parser.add_argument("--teacher", type=Path, required=True, help="Moonshine's encoder_model.onnx")
     parser.add_argument("--lessons", type=Path, required=True, help="folder of recipes.moonshine.targets")
     parser.add_argument("--stem-minutes", type=float, default=4.0)
+    parser.add_argument("--stem-steps", type=int, default=0, help="if given, instead of minutes")
     parser.add_argument(
         "--head-until", type=float, default=0.1, help="share of the budget in which CTC trains its head alone"
     )

@@ -23,14 +23,14 @@ def rnnt_log_likelihood(blank: Tensor, label: Tensor, frames: Tensor, tokens: Te
     for time in range(1, blank.shape[1]):
         sums = torch.cat([start, label[:, time].cumsum(1)], 1)
         alphas.append(sums + torch.logcumsumexp(alphas[-1] + blank[:, time - 1] - sums, 1))
-    rows = torch.arange(blank.shape[0])
+    rows = torch.arange(blank.shape[0], device=blank.device)
     last = torch.stack(alphas, 1)[rows, frames - 1, tokens]
     return last + blank[rows, frames - 1, tokens]
 
 
 def joint_scores(head: Head, encoded: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Blank and label log-probabilities of every node: encoded (batch, time, dim), targets (batch, tokens) padded 0."""
-    context = torch.full((targets.shape[0], head.config.context_size), -1)
+    context = torch.full((targets.shape[0], head.config.context_size), -1, device=targets.device)
     context[:, -1] = BLANK_ID
     decoded = head.decoder_proj(head.decoder(torch.cat([context, targets], 1)))
     logits = head.join(head.encoder_proj(encoded)[:, :, None], decoded[:, None])
@@ -43,7 +43,8 @@ def joint_scores(head: Head, encoded: Tensor, targets: Tensor) -> tuple[Tensor, 
 def rnnt_loss(head: Head, encoded: Tensor, frames: Tensor, tokens: list[list[int]]) -> Tensor:
     """Sum over the batch divided by its number of tokens."""
     longest = max(1, *(len(row) for row in tokens))
-    targets = torch.tensor([[*row, *[BLANK_ID] * (longest - len(row))] for row in tokens])
-    counts = torch.tensor([len(row) for row in tokens])
+    padded = [[*row, *[BLANK_ID] * (longest - len(row))] for row in tokens]
+    targets = torch.tensor(padded, device=encoded.device)
+    counts = torch.tensor([len(row) for row in tokens], device=encoded.device)
     blank, label = joint_scores(head, encoded, targets)
     return -rnnt_log_likelihood(blank, label, frames, counts).sum() / max(1, int(counts.sum()))

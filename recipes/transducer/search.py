@@ -16,7 +16,7 @@ def greedy_search(head: Head, encoded: Tensor, counts: Tensor) -> list[list[int]
         decoded = None
         for frame in frames[:count]:
             if decoded is None:
-                context = torch.tensor([tokens[-head.config.context_size :]])
+                context = torch.tensor([tokens[-head.config.context_size :]], device=encoded.device)
                 decoded = head.decoder_proj(head.decoder(context))[0, 0]
             token = int(head.join(frame, decoded).argmax())
             if token != BLANK_ID:

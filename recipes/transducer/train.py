@@ -82,8 +82,8 @@ class TransducerTrainer(train.Trainer):
         return super()._sizes() | {"head": asdict(self.model.head.config)}
 
 
-def main() -> None:
-    """Prepare and run."""
+def parser() -> argparse.ArgumentParser:
+    """Command line."""
     parser = train.parser()
     parser.add_argument("--encoder", type=Path, help="checkpoint.pt of a U2++ model to begin with")
     parser.add_argument("--encoder-rate", type=float, default=0.25, help="the encoder's share of the rate")
@@ -91,7 +91,12 @@ def main() -> None:
     parser.add_argument("--ctc", type=float, default=0.3, help="weight of the CTC loss beside")
     parser.add_argument("--decoder-dim", type=int, default=256)
     parser.add_argument("--context-size", type=int, default=4, help="tokens the decoder remembers; icefall's has 2")
-    train.run(TransducerTrainer, parser.parse_args())
+    return parser
+
+
+def main() -> None:
+    """Prepare and run."""
+    train.run(TransducerTrainer, parser().parse_args())
 
 
 if __name__ == "__main__":

@@ -66,17 +66,19 @@ def _distort(x: np.ndarray, random: np.random.Generator) -> np.ndarray:
 def bootstrap(model: Model, aligned: Aligned, minutes: float, seed: int) -> None:
     """Train `model.encoder` to name the phones of its frames; the heads for that are thrown away."""
     config = model.config
-    heads = nn.ModuleList(nn.Linear(config.dim, NUM_SYMBOLS) for _ in PROBES)
+    device = next(model.parameters()).device
+    heads = nn.ModuleList(nn.Linear(config.dim, NUM_SYMBOLS) for _ in PROBES).to(device)
     parameters = [*model.encoder.parameters(), *heads.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=PEAK_RATE, betas=(0.9, 0.98), foreach=True)
     random = np.random.default_rng(seed)
     began = time.monotonic()
-    for step, (features, lengths, symbols) in enumerate(aligned.batches(3000, random), 1):
+    for step, batch in enumerate(aligned.batches(3000, random), 1):
+        features, lengths, symbols = (part.to(device) for part in batch)
         done = (time.monotonic() - began) / 60 / minutes
         chunk, left = ((8, 8), (8, 8), (4, 8), (-1, -1))[step % 4]
         output, tapped, counts, _ = encode(model, features, lengths, chunk, left, config.layers // 2)
-        valid = torch.arange(output.shape[1])[None] < counts[:, None]
-        loss = torch.zeros(())
+        valid = torch.arange(output.shape[1], device=device)[None] < counts[:, None]
+        loss = torch.zeros((), device=device)
         for head, probe in zip(heads, PROBES, strict=True):
             wanted = symbols[:, probe :: config.subsampling][:, : output.shape[1]][valid]
             loss = loss + functional.cross_entropy(head(output[valid]), wanted)

@@ -25,6 +25,10 @@ class Batch:
     lengths: Tensor
     tokens: list[list[int]]
 
+    def to(self, device: torch.device) -> "Batch":
+        """The same on a device; token lists stay lists."""
+        return Batch(self.features.to(device), self.lengths.to(device), self.tokens)
+
 
 class Corpus:
     """All shards of a folder, grouped by source (the file name up to the first dash). Grows while synthesis runs."""

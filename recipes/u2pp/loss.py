@@ -12,11 +12,11 @@ from recipes.u2pp.subsampling import valid_length
 _IGNORED = -100
 
 
-def chunk_visibility(frames: int, chunk: int, left_chunks: int) -> Tensor:
+def chunk_visibility(frames: int, chunk: int, left_chunks: int, device: torch.device | str = "cpu") -> Tensor:
     """(frames, frames) bool: a query sees its own chunk and `left_chunks` before it (-1: all); chunk <= 0: all."""
     if chunk <= 0:
-        return torch.ones(frames, frames, dtype=torch.bool)
-    number = torch.arange(frames) // chunk
+        return torch.ones(frames, frames, dtype=torch.bool, device=device)
+    number = torch.arange(frames, device=device) // chunk
     distance = number[:, None] - number[None, :]
     visible = distance >= 0
     return visible & (distance <= left_chunks) if left_chunks >= 0 else visible
@@ -27,8 +27,8 @@ def visibility_bias(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Attention bias (batch, 1, frames, frames) of a chunk mask, valid counts, valid mask (batch, frames)."""
     counts = valid_length(lengths, config)
-    valid = torch.arange(frames)[None] < counts[:, None]
-    visible = chunk_visibility(frames, chunk, left_chunks)[None] & valid[:, None]
+    valid = torch.arange(frames, device=counts.device)[None] < counts[:, None]
+    visible = chunk_visibility(frames, chunk, left_chunks, counts.device)[None] & valid[:, None]
     return mask_to_bias(visible)[:, None], counts, valid
 
 
@@ -43,9 +43,9 @@ def encode(model: Model, features: Tensor, lengths: Tensor, chunk: int, left_chu
 def ctc_loss(logits: Tensor, counts: Tensor, tokens: list[list[int]]) -> Tensor:
     """Sum over the batch divided by its number of tokens."""
     sizes = torch.tensor([len(row) for row in tokens])
-    flat = torch.tensor([token for row in tokens for token in row], dtype=torch.int64)
+    flat = torch.tensor([token for row in tokens for token in row], dtype=torch.int64, device=logits.device)
     log_probs = logits.log_softmax(-1).transpose(0, 1)
-    total = functional.ctc_loss(log_probs, flat, counts, sizes, BLANK_ID, reduction="sum", zero_infinity=True)
+    total = functional.ctc_loss(log_probs, flat, counts.cpu(), sizes, BLANK_ID, reduction="sum", zero_infinity=True)
     return total / max(1, len(flat))
 
 
@@ -65,8 +65,8 @@ def _smoothed(log_probs: Tensor, targets: Tensor, smoothing: float = 0.1) -> Ten
 
 def attention_loss(model: Model, memory: Tensor, valid: Tensor, tokens: list[list[int]]) -> Tensor:
     """Label-smoothed cross entropy per token of both directions, mixed by reverse_weight."""
-    inputs, targets = pack(tokens)
-    reverse_inputs, reverse_targets = pack([row[::-1] for row in tokens])
+    inputs, targets = (packed.to(memory.device) for packed in pack(tokens))
+    reverse_inputs, reverse_targets = (packed.to(memory.device) for packed in pack([row[::-1] for row in tokens]))
     left, right = model.decoder(memory, valid, inputs, reverse_inputs)
     share = model.config.reverse_weight
     return (1 - share) * _smoothed(left, targets) + share * _smoothed(right, reverse_targets)

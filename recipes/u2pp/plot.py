@@ -1,4 +1,4 @@
-"""Draw a run's log.csv: `python -m recipes.u2pp.plot log.csv training.png`."""
+"""Draw a run's log.csv, U2++ or transducer: `python -m recipes.u2pp.plot log.csv training.png`."""
 
 import argparse
 import csv
@@ -9,10 +9,12 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
+LOSSES = ("ctc", "attention", "transducer")
+
 
 def column(rows: list[dict[str, str]], name: str) -> tuple[list[float], list[float]]:
     """Minutes and values of the rows that have a value."""
-    kept = [row for row in rows if row[name]]
+    kept = [row for row in rows if row.get(name)]
     return [float(row["minutes"]) for row in kept], [float(row[name]) for row in kept]
 
 
@@ -25,10 +27,11 @@ def main() -> None:
     with arguments.log.open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     figure, left = pyplot.subplots(figsize=(8, 4.5))
-    for name in ("ctc", "attention"):
+    for name in LOSSES:
         minutes, values = column(rows, name)
         shown = [(m, v) for m, v in zip(minutes, values, strict=True) if v > 0]
-        left.plot([m for m, _ in shown], [v for _, v in shown], label=f"{name} loss per token", linewidth=1)
+        if shown:
+            left.plot(*zip(*shown, strict=True), label=f"{name} loss per token", linewidth=1)
     left.set(xlabel="minutes", ylabel="training loss")
     right = left.twinx()
     right.plot(*column(rows, "held_out_wer"), "k.-", label="held-out greedy WER, %")

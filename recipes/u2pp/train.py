@@ -1,7 +1,8 @@
-"""Train within a wall-clock budget on a CPU (or GPU-less laptop): `python -m recipes.u2pp.train --help`.
+"""Train within a wall-clock budget, on a GPU if there is one: `python -m recipes.u2pp.train --help`.
 
-The learning rate follows elapsed time divided by `--minutes` (or steps by `--steps`, which makes runs repeatable),
-so the schedule always ends when the budget does. Elapsed time is kept in the checkpoint: a resumed run continues it.
+The learning rate follows elapsed time divided by `--minutes`, so the schedule always ends when the budget does;
+elapsed time is kept in the checkpoint, and a resumed run continues it. With `--steps` instead a run that is not broken
+off is repeatable: on CPUs equal seeds give equal weights. No GPU has run this yet.
 """
 
 import argparse
@@ -47,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--shares", default="hibari=0.6,kokoro=0.22,mix=0.13,espeak=0.02,flite=0.03")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--device", help="cpu or cuda; by default cuda where there is one")
     parser.add_argument(
         "--world", type=int, default=1, help="processes that share their gradients; one thread each is best"
     )
@@ -69,9 +71,10 @@ class Trainer:
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.arguments = arguments
+        self.device = device_of(arguments)
         self.tokens = Tokens(arguments.tokens)
         self.config = self._configure()
-        self.model = self._new_model(arguments.dropout)
+        self.model = self._new_model(arguments.dropout).to(self.device)
         self.optimiser = torch.optim.AdamW(self._groups(), lr=1e-4, betas=(0.9, 0.98), foreach=True)
         self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.state = State()
@@ -195,6 +198,7 @@ class Trainer:
             clean = self.state.step < self.arguments.clean_steps
             pool = draw(self.corpus, self._shares(), 1000 if clean else 4000, random)
             for batch in training_batches(pool, self.tokens, self._batch_frames(), random, clean):
+                batch = batch.to(self.device)
                 self.state.elapsed_s += time.monotonic() - began
                 yield batch
                 began = time.monotonic()
@@ -212,11 +216,11 @@ class Trainer:
         logits = self.model.ctc(output)
         ctc = ctc_loss(logits, counts, batch.tokens)
         inner = ctc_loss(self.model.ctc(tapped), counts, batch.tokens)
-        attention = torch.zeros(())
+        attention = torch.zeros((), device=self.device)
         if self.progress() >= self.arguments.attention_from:
             attention = attention_loss(self.model, output, valid, batch.tokens)
         self._descend(0.7 * ctc + 0.3 * inner + 0.7 * attention, batch)
-        return {"ctc": ctc.item(), "inner": inner.item(), "attention": float(attention)}
+        return {"ctc": ctc.item(), "inner": inner.item(), "attention": attention.item()}
 
     def _descend(self, loss: torch.Tensor, batch: Batch) -> None:
         self.optimiser.zero_grad(set_to_none=True)
@@ -246,11 +250,13 @@ class Trainer:
     def _measure(self) -> None:
         """Greedy streaming WER of the averaged weights on held-out utterances."""
         began = time.monotonic()
-        model = self._new_model()
+        with torch.random.fork_rng():  # measuring, which follows the clock, must not change what is drawn next
+            model = self._new_model().to(self.device)
         model.load_state_dict(self.average)
         model.eval()
         heard: list[str] = []
         for batch in plain_batches(self.held_out, self.tokens):
+            batch = batch.to(self.device)
             output, _, counts, _ = encode(
                 model, batch.features, batch.lengths, self.config.chunk, self.config.left_chunks
             )
@@ -287,7 +293,7 @@ class Trainer:
             writer.writerows(self.state.log)
 
     def _resume(self) -> None:
-        saved = torch.load(self._checkpoint, map_location="cpu", weights_only=True)
+        saved = torch.load(self._checkpoint, map_location=self.device, weights_only=True)
         self.model.load_state_dict(saved["model"])
         self.average = saved["average"]
         scales = [group["scale"] for group in self.optimiser.param_groups]
@@ -298,8 +304,17 @@ class Trainer:
         print(f"resumed at step {self.state.step}", flush=True)
 
 
-def run(kind: type[Trainer], arguments: argparse.Namespace) -> None:
-    """Train with one kind of trainer."""
+def device_of(arguments: argparse.Namespace) -> torch.device:
+    """The device asked for, else the GPU that belongs to this process, else the CPU."""
+    if arguments.device:
+        return torch.device(arguments.device)
+    if torch.cuda.is_available():
+        return torch.device("cuda", arguments.rank % torch.cuda.device_count())
+    return torch.device("cpu")
+
+
+def run(kind: type[Trainer], arguments: argparse.Namespace) -> Trainer:
+    """Train with one kind of trainer and give it back."""
     torch.manual_seed(arguments.seed + arguments.rank)
     torch.set_num_threads(arguments.threads)
     torch.set_flush_denormal(True)
@@ -312,6 +327,7 @@ def run(kind: type[Trainer], arguments: argparse.Namespace) -> None:
     trainer = kind(arguments)
     trainer.prepare()
     trainer.run()
+    return trainer
 
 
 def main() -> None:
