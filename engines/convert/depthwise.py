@@ -18,6 +18,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from engines.convert.softplus import simplify_softplus
+
 MAX_FILE_BYTES = 1 << 30
 """Beyond it a graph is run as it lies: a rewritten one is held in memory once more while it loads."""
 TOLERANCE = 1e-4
@@ -56,7 +58,19 @@ def as_products(path: Path) -> bytes | None:
     nodes = [rewritten.get(node.output[0], [node]) for node in model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(itertools.chain.from_iterable(nodes))
+    if not any(node.op_type == "DynamicQuantizeLinear" for node in model.graph.node):
+        # Those round activations by what else is in the tensor: a last bit may become a whole step of 8 bits.
+        simplify_softplus(model.graph)
+    _forget_unread_weights(model.graph)
     return bytes(model.SerializeToString())
+
+
+def _forget_unread_weights(graph: onnx.GraphProto) -> None:
+    """Drop the kernels that became matrices: they would lie in memory once more."""
+    read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+    kept = [each for each in graph.initializer if each.name in read]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
 
 
 def band(kernel: Array, num_in: int, padding: tuple[int, int]) -> npt.NDArray[np.float32]:
