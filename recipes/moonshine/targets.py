@@ -76,10 +76,13 @@ def spoken(arguments: argparse.Namespace) -> Iterator[tuple[str, list[np.ndarray
 
 def recorded(arguments: argparse.Namespace) -> Iterator[tuple[str, list[np.ndarray], list[str]]]:
     """(shard name, utterances, transcripts) of audio files; every 25th file is left out, as recordings.py does."""
+    name = f"{arguments.voice}-taught"
+    if (arguments.output / f"{name}.npz").exists():
+        return
     random = np.random.default_rng(arguments.seed)
     rows = [row for index, row in enumerate(read_rows(arguments.tsv)) if index % 25]
     audio = [padded(load_16k(arguments.audio / f"{stem}.ogg"), random) for stem, _ in rows]
-    yield f"{arguments.voice}-taught", audio, [transcript for _, transcript in rows]
+    yield name, audio, [transcript for _, transcript in rows]
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ def read_rows(tsv: Path) -> list[tuple[str, str]]:
 
 
 def main() -> None:
-    """Write `<name>-train` and, from every n-th file, `<name>-heldout`."""
+    """Write `<name>-train` and, from every n-th file, `heldout-<name>`, unless both are there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--audio", type=Path, required=True)
     parser.add_argument("--tsv", type=Path, required=True)
@@ -33,14 +33,19 @@ def main() -> None:
     parser.add_argument("--suffix", default=".ogg")
     parser.add_argument("--held-out-every", type=int, default=25)
     arguments = parser.parse_args()
+    kept_as, held_out_as = (
+        arguments.output / f"{name}.npz" for name in (f"{arguments.name}-train", f"heldout-{arguments.name}")
+    )
+    if kept_as.exists() and held_out_as.exists():
+        return
     utterances = [
         Utterance(log_mel(load_16k(arguments.audio / (stem + arguments.suffix))).astype(np.float16), transcript)
         for stem, transcript in read_rows(arguments.tsv)
     ]
     every = arguments.held_out_every
     kept = [u for index, u in enumerate(utterances) if index % every]
-    write_shard(arguments.output / f"{arguments.name}-train.npz", kept)
-    write_shard(arguments.output / f"heldout-{arguments.name}.npz", utterances[::every])
+    write_shard(kept_as, kept)
+    write_shard(held_out_as, utterances[::every])
 
 
 if __name__ == "__main__":
