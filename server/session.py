@@ -110,9 +110,11 @@ class Session:
         """When the chunk is due by the audio's clock.
 
         A live stream's chunk is due a budget after now. A stream that sends faster than real time is ahead of the
-        audio's clock by as much as it is early, so its chunks wait behind all live ones.
+        audio's clock by as much as it is early, so its chunks wait behind all live ones. The silence heard after the
+        end of a stream does not count: somebody waits for its last words.
         """
-        return max(now, self._started + self._end_of(window) / self._sample_rate) + self._budget
+        end = min(self._end_of(window), self._framer.num_samples)
+        return max(now, self._started + end / self._sample_rate) + self._budget
 
     def _end_of(self, window: Window) -> int:
         """Samples of the stream up to the end of the window's last valid frame."""
