@@ -19,7 +19,7 @@ from speech.compiling import compiled
 
 BLOCK_ROWS = 150
 """Frames taken at a time: with `DEPTH` channels 150 KB, which the second-level cache keeps."""
-FRAME_TILES = 48  # of 4 outputs
+FRAME_TILES = 42  # of 4 outputs
 SEGMENT = 100
 """Frames that share a mask."""
 

@@ -22,8 +22,9 @@ from engines.kernels.winograd import (
 from speech.compiling import compiled
 
 LEFT = 2
-PLANE_TILES = 24  # of 4 by 4 outputs: with their products and the filter they stay in 512 KB of cache
-ROW_TILES = 96
+PLANE_TILES = 30  # of 4 by 4 outputs: with their products and the filter they stay in 512 KB of cache; a power of
+# two would put all points of a tile into the same few cache lines
+ROW_TILES = 90
 NO_FLOOR = np.float32(-np.inf)
 SCRATCH_TILES = max(POINTS * POINTS * PLANE_TILES, 3 * POINTS * ROW_TILES)
 """Pixels that a transformed part of an image takes, and its products as many again."""
