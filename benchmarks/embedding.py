@@ -53,14 +53,19 @@ def shown(values: list[float]) -> str:
 
 
 def one_thread(engine: SpeakerEngine, rounds: int) -> None:
-    """What 3 s cost, front end included."""
+    """What 3 s cost, front end included; beside it the graph in ONNX Runtime, if something else runs the network."""
     samples = noise(3.0)
     features = engine.features(samples)
     works: dict[str, Callable[[], object]] = {
         "front end": lambda: engine.features(samples),
-        "graph": lambda: engine.embed([features]),
+        f"network ({engine.network})": lambda: engine.embed([features]),
         "both": lambda: engine.embed([engine.features(samples)]),
     }
+    if engine.network != "onnxruntime":
+        plain = open_speaker(engine.description, OrtOptions(rewrite=False))
+        works["network (onnxruntime)"] = lambda: plain.embed([features])
+        difference = np.abs(plain.embed([features]) - engine.embed([features])).max()
+        print(f"largest difference of the two networks' numbers: {difference:.1e}")
     for name, values in cpu_ms(works, rounds).items():
         factor = statistics.median(values) / 3000
         print(f"3 s, one thread, {name}: {shown(values)} ms CPU, real-time factor {factor:.4f}")

@@ -50,7 +50,7 @@ class PieceCutter:
 
 def weighted_mean(vectors: Vectors, weights: Sequence[float]) -> Vectors:
     """Return the mean (dimension,) of vectors (n, dimension), each with the weight of the audio behind it; n >= 1."""
-    if len(vectors) == 1:
-        return vectors[0]
-    mean: Vectors = np.average(vectors, axis=0, weights=weights).astype(np.float32)
+    mean: Vectors = vectors[0]
+    if len(vectors) > 1:
+        mean = np.average(vectors, axis=0, weights=weights).astype(np.float32)
     return mean
