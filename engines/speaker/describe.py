@@ -129,7 +129,8 @@ def _probe(graph: _Graph, output: str, front: FrontEnd, findings: Findings) -> t
             reason = str(error)
             continue
         if np.isfinite(embedding).all():
-            return embedding.size, count
+            # Shorter audio is repeated up to the only length that a graph takes.
+            return embedding.size, count if fixed is None else min(_FEWEST_FRAMES, fixed)
     tried = f"{fixed} frames" if fixed is not None else f"{_FEWEST_FRAMES} to {_MOST_FRAMES} frames"
     findings.problem(f"{graph.path.name} gives no embedding for {tried} of {front.fbank.num_bins} bins: {reason}")
     return 0, _FEWEST_FRAMES

@@ -19,7 +19,8 @@ class SpeakerDescription(Struct, frozen=True, kw_only=True):
     """A folder with a speaker model; every size is the graph's own.
 
     `min_frames` feature frames give the first finite embedding. `fixed_frames`: the only length that the graph takes,
-    None when lengths vary. `threshold`: the cosine from which two embeddings count as one voice.
+    to which fewer are repeated; None when lengths vary. `threshold`: the cosine from which two embeddings count as one
+    voice.
     """
 
     folder: Path

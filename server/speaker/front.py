@@ -31,7 +31,7 @@ class VoiceFront:
         self._options = options
         self._region = RegionCutter(audio.region, model.sample_rate)
         self._trimmer = _trimmer(model, options)
-        self._cutter = PieceCutter(model.window_s, model.sample_rate)
+        self._cutter = PieceCutter(model.window_s, model.sample_rate, model.tail_s)
         self._meter = QualityMeter(model.sample_rate)
         self._num_used = 0
 

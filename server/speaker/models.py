@@ -26,6 +26,7 @@ from server.discovery import Folders
 from server.errors import StartFailed, UnknownModel
 from server.gallery.store import Space
 from server.speaker.batching import PieceBatcher
+from speech.verification.pieces import TAIL_S
 
 WARM_UP_FRAMES = (98, 148, 198, 298)  # 1, 1.5, 2 and 3 s: the lengths that queries and diarization ask for
 
@@ -64,8 +65,10 @@ class ServedSpeaker:
         self.vad = vad if vad is not None and vad.sample_rate == engine.sample_rate else None
         self.segmentation = segmentation if self.vad is not None else None
         fixed = None if description is None else description.fixed_frames
-        # The longest piece of audio that becomes one vector.
+        # The longest piece of audio that becomes one vector, and the shortest that is cut from longer audio. A graph of
+        # one length gets its pieces nearly whole: what they lack is repeated.
         self.window_s = config.window_s if fixed is None else _samples(engine, fixed) / engine.sample_rate
+        self.tail_s = TAIL_S if fixed is None else engine.min_samples / engine.sample_rate
         # Long audio shares half of the queue: however many recordings come at once, single requests find room.
         self.bulk = asyncio.Semaphore(max(1, config.max_queue_size // 2))
         self.pieces = PieceBatcher(engine, config, workers, num_workers, fixed)

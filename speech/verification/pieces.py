@@ -15,16 +15,16 @@ TAIL_S = 1.5
 class PieceCutter:
     """Cut one recording into pieces of at most `longest_s`, with nothing left out and nothing twice.
 
-    All but the last have `longest_s` less the tail, which is `TAIL_S` or half of a short piece; the last takes up what
+    All but the last have `longest_s` less the tail, which is `tail_s` or half of a short piece; the last takes up what
     is left. Owned by one call.
     """
 
-    def __init__(self, longest_s: float, sample_rate: int) -> None:
+    def __init__(self, longest_s: float, sample_rate: int, tail_s: float = TAIL_S) -> None:
         """Raises BadOption for pieces without a sample."""
         self._longest = int(longest_s * sample_rate)
         if self._longest < 2:
             raise BadOption(f"pieces of at most {longest_s:g} s asked for, which is {self._longest} samples")
-        self._step = self._longest - min(int(TAIL_S * sample_rate), self._longest // 2)
+        self._step = self._longest - min(int(tail_s * sample_rate), self._longest // 2)
         self._parts: list[Samples] = []
         self._held = 0
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import grpc
 import numpy as np
+import onnx
 import pytest
 import soundfile
 
@@ -228,6 +229,39 @@ async def test_long_audio_is_the_weighted_mean_of_its_pieces_whole_or_streamed(t
             parts = await streamed(stub, float32(samples), size, pb.EmbedStreamConfig(config=config()))
             assert vector(parts).tolist() == vector(whole).tolist()
             assert parts.num_windows == 3
+
+
+def frozen(root: Path, num_frames: int) -> Path:
+    """A folder with the WeSpeaker model as its exporter writes it with `--num_frames`: one batch size, one length."""
+    graph = onnx.load(DATA / "models" / WESPEAKER / "model.onnx")
+    for axis, size in zip(graph.graph.input[0].type.tensor_type.shape.dim, (1, num_frames), strict=False):
+        axis.Clear()
+        axis.dim_value = size
+    (root / "models" / "frozen").mkdir(parents=True)
+    onnx.save(graph, root / "models" / "frozen" / "model.onnx")
+    return root / "models"
+
+
+@pytest.mark.asyncio
+async def test_a_graph_of_one_length_hears_audio_of_every_length(tmp_path: Path) -> None:
+    engine = open_speaker(inspect_speaker(DATA / "models" / WESPEAKER))
+
+    def repeated(samples: np.ndarray) -> np.ndarray:
+        return engine.embed([np.resize(engine.features(samples), (198, 80))])[0]
+
+    short, long = voice(0.6, 1), voice(5.0, 2)
+    async with speaking(frozen(tmp_path, 198), max_batch_size=4) as (_, stub):
+        responses = await asyncio.gather(*(stub.Embed(embed_request(each)) for each in (short, short, long)))
+        for response in responses[:2]:
+            np.testing.assert_allclose(vector(response), repeated(short), rtol=1e-4, atol=1e-4)
+            assert response.filled_share == pytest.approx(1 - 58 / 198)
+        sizes = [31200, 31200, 17600]  # 1.995 s less the model's least audio of 45 ms, and the rest
+        pieces = np.split(long, np.cumsum(sizes)[:-1])
+        wanted = np.average([repeated(piece) for piece in pieces], axis=0, weights=sizes)
+        np.testing.assert_allclose(vector(responses[2]), wanted, rtol=1e-4, atol=1e-4)
+        assert responses[2].num_windows == 3
+        code, details = await refused(stub.Embed(embed_request(voice(1.0, 1)[:719])))
+        assert (code, "needs at least 720" in details) == (CODE.INVALID_ARGUMENT, True)
 
 
 @pytest.mark.asyncio
