@@ -146,7 +146,8 @@ class SpeakerServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Diarize(self, request, context):
-        """Who spoke when: a whole recording in one message. Silence gives an empty result, not an error.
+        """Who spoke when: a whole recording in one message. Silence, no audio at all and audio too short for speech to be found
+        in it give an empty result, not an error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

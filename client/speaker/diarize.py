@@ -48,8 +48,14 @@ class Outcome:
 @click.option("--min-speakers", type=_COUNT, help="At least so many.")
 @click.option("--max-speakers", type=_COUNT, help="At most so many.")
 @click.option("--preset", type=click.Choice(get_args(Preset)), default="chorus", show_default=True)
-@click.option("--overlap/--no-overlap", default=None, help="Report overlapping speech (default: if the server can).")
+@click.option(
+    "--overlap/--no-overlap", default=None, help="Report overlapping speech (default: as preset and server can)."
+)
 @click.option("--gap", type=click.IntRange(0, 60_000), metavar="MS", help="Fill pauses of one speaker up to this.")
+@click.option("--min-duration", type=click.IntRange(0, 60_000), metavar="MS", help="Drop shorter turns.")
+@click.option("--vad-threshold", type=click.FloatRange(0.01, 0.99), help="Probability from which a frame is speech.")
+@click.option("--cluster-threshold", type=click.FloatRange(-1, 1), help="Cosine that joins voices in short recordings.")
+@click.option("--merge-threshold", type=click.FloatRange(-1, 1), help="Cosine from which two speakers become one.")
 @click.option("--name-threshold", type=click.FloatRange(-1, 1), help="Least cosine for a name from --gallery.")
 @click.option("--concurrency", type=click.IntRange(1, 64), default=2, help="Files at once.", show_default=True)
 @click.option("--model", default="", help="Speaker model, by the name the server gives it.")
@@ -96,6 +102,10 @@ def _config(options: dict[str, Any]) -> DiarizationConfig:
         max_speakers=options["max_speakers"] or 0,
         overlap=options["overlap"],
         merge_gap_ms=options["gap"],
+        min_duration_ms=options["min_duration"],
+        vad_threshold=options["vad_threshold"],
+        cluster_threshold=options["cluster_threshold"],
+        merge_threshold=options["merge_threshold"],
         gallery=options["gallery"],
         name_threshold=options["name_threshold"],
         with_vectors=options["as_json"],

@@ -145,11 +145,11 @@ WESPEAKER = DiarizationOptions(
         max_by_gap=20,
     ),
 )
-# Its own detector is FSMN-VAD; silero with its defaults takes that place here.
+# Its own detector is FSMN-VAD; silero with its defaults takes that place here. Overlap is off there unless asked for.
 THREE_D_SPEAKER = DiarizationOptions(
     windows=WindowOptions(drops_short=True),
     clustering=ClusteringOptions(minor_size=4, merge_cosine=0.8),
-    overlap=OverlapOptions(is_on=True, step_s=1.0),
+    overlap=OverlapOptions(step_s=1.0),
 )
 CHORUS = DiarizationOptions(
     vad=VadOptions(threshold=0.36),

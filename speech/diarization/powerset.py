@@ -16,12 +16,13 @@ from scipy.optimize import linear_sum_assignment
 from speech.diarization.graph import Check, no_check
 from speech.diarization.options import OverlapOptions
 from speech.diarization.turns import Turn
-from speech.diarization.vad import SAMPLE_RATE, Region
+from speech.diarization.vad import SAMPLE_RATE
 
 WINDOW_SAMPLES = 160_000
 FRAME_SAMPLES = 270
 FIELD_SAMPLES = 991
 NUM_LOCAL = 3
+BLOCK_FRAMES = 1 << 14  # frames that are ranked at a time: ranks take 30 bytes a frame and speaker, what is kept 5
 WINDOW_FRAMES = 20.0  # what a whole window counts beside one stretch of speech, when a local speaker is named
 # Which local speakers each class says are talking: {}, {1}, {2}, {3}, {1,2}, {1,3}, {2,3}; as bits.
 CLASSES = np.array([0b000, 0b001, 0b010, 0b100, 0b011, 0b101, 0b110], np.uint8)
@@ -83,13 +84,21 @@ def overlapped_turns(
         heard[rows] += 1.0
         scores[rows] += _supports(flags, known[rows]) if only_adds else flags @ _matches(flags, known[rows])
     counts = np.rint(talking / np.maximum(heard, 1.0)).astype(np.int64)
+    for begin in range(0, len(known), BLOCK_FRAMES):
+        check()
+        block = slice(begin, begin + BLOCK_FRAMES)
+        known[block] = _active(known[block], scores[block], counts[block], only_adds)
+    return _turns(known, turns, num_samples)
+
+
+def _active(known: Flags, scores: npt.NDArray[np.float32], counts: npt.NDArray[np.int64], only_adds: bool) -> Flags:
+    """Who talks in each frame, (frames, speakers): `counts` of them, as `overlapped_turns` says."""
     if only_adds:
-        active = known | _strongest(np.where(known, 0.0, scores), np.maximum(counts - 1, 0))
-    else:
-        active = _strongest(scores, counts)
-        silent = ~active.any(axis=1)
-        active[silent] = known[silent]
-    return _turns(active, turns, num_samples)
+        return known | _strongest(np.where(known, 0.0, scores), np.maximum(counts - 1, 0))
+    active = _strongest(scores, counts)
+    silent = ~active.any(axis=1)
+    active[silent] = known[silent]
+    return active
 
 
 def _num_frames(windows: Iterable[LocalTracks], num_samples: int) -> int:
@@ -180,17 +189,3 @@ def _turns(active: Flags, old: Sequence[Turn], num_samples: int) -> list[Turn]:
             met = [other for other in own[first : first + 8] if other.begin_s < turn.end_s]
             turns.append(replace(turn, confidence=float(np.mean([other.confidence for other in met]))) if met else turn)
     return sorted(turns, key=lambda turn: (turn.begin_s, turn.speaker))
-
-
-def speech_in(windows: Sequence[LocalTracks]) -> list[Region]:
-    """Regions, in samples, in which most windows hear somebody: the segmentation as a speech detector."""
-    if not windows:
-        return []
-    num_frames = max(window.first_frame + len(window.bits) for window in windows)
-    talking, heard = np.zeros(num_frames, np.float32), np.zeros(num_frames, np.float32)
-    for window in windows:
-        rows = slice(window.first_frame, window.first_frame + len(window.bits))
-        talking[rows] += window.bits > 0
-        heard[rows] += 1.0
-    runs = _runs(talking * 2 > heard)
-    return [Region(int(FIRST_BORDER + b * FRAME_SAMPLES), int(FIRST_BORDER + e * FRAME_SAMPLES)) for b, e in runs]

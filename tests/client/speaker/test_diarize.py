@@ -176,6 +176,19 @@ def test_json_has_all_there_is(run: Callable[..., Result], files: list[Path]) ->
     assert [each["name_score"] for each in document["speakers"]] == [None, 0.5]
 
 
+def test_thresholds_and_durations_reach_the_server(
+    run: Callable[..., Result], files: list[Path], scripted: tuple[str, Scripted]
+) -> None:
+    wanted = {"vad_threshold": 0.25, "cluster_threshold": 0.5, "merge_threshold": 0.75, "name_threshold": -0.5}
+    lengths = {"merge_gap_ms": 0, "min_duration_ms": 300}
+    arguments = [part for name, value in wanted.items() for part in (f"--{name.replace('_', '-')}", value)]
+    result = run(files[0], "--gap", 0, "--min-duration", 300, "--gallery", "team", *arguments)
+
+    assert result.exit_code == 0, result.output
+    sent = scripted[1].configs[-1].diarization
+    assert {name: getattr(sent, name) for name in (*wanted, *lengths) if sent.HasField(name)} == {**wanted, **lengths}
+
+
 def test_each_file_gets_its_picture(run: Callable[..., Result], files: list[Path], tmp_path: Path) -> None:
     result = run(*files, "--plot", tmp_path / "who.png")
 

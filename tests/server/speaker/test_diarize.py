@@ -20,6 +20,7 @@ from server.speaker import diarizing, models
 from server.speaker.diarize import DiarizeMethods
 from speech.diarization.clustering import cluster
 from speech.diarization.options import ClusteringOptions, DiarizationOptions
+from speech.resample import Resampler
 from tests.engines import segmentation_graphs
 from tests.server.speaker.support import (
     THREE_D,
@@ -199,6 +200,22 @@ async def test_nothing_to_hear_is_an_empty_result(folder: Path, preset: int) -> 
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize(("rate", "gain"), [(8000, 1.0), (48000, 1.0), (RATE, 1000.0)])
+async def test_other_rates_and_clipped_audio_give_the_same_turns(folder: Path, rate: int, gain: float) -> None:
+    resampler = Resampler(RATE, rate, 1)
+    samples = dialogue()[np.newaxis]
+    samples = np.concatenate([resampler.push(samples), resampler.flush()], axis=1)[0]
+    clipped = (gain * samples).clip(-1, 1)
+    assert (np.abs(clipped) == 1).mean() > (0.5 if gain > 1 else -1)
+    async with speaking(folder) as (_, stub):
+        response = await stub.Diarize(request(clipped, sample_rate_hertz=rate))
+        assert near(response, TRUTH), found(response)
+        assert response.audio_seconds == pytest.approx(15.0, abs=1e-3)
+        _, result = await streamed(stub, clipped, 4 * 7001, sample_rate_hertz=rate)
+        assert near(result, TRUTH), found(result)
+
+
+@pytest.mark.asyncio
 async def test_a_silent_call_changes_nothing_for_those_beside_it(folder: Path) -> None:
     async with speaking(folder) as (_, stub):
         silent, loud = request(np.zeros(5 * RATE, np.float32)), request(dialogue())
@@ -317,6 +334,13 @@ async def test_overlapping_speech_is_two_segments_at_once(tmp_path: Path) -> Non
         assert end - begin > 700
         assert 3600 < begin < end < 5800  # borders between speakers are as fine as the pieces
         assert not any(each.is_overlap for each in alone.segments)
+
+        for preset in (pb.PRESET_WESPEAKER, pb.PRESET_3D_SPEAKER):  # both know one speaker at a time, unless asked
+            theirs = pb.DiarizationConfig(preset=preset, num_speakers=2)
+            plain = await stub.Diarize(request(samples, theirs))
+            assert not any(each.is_overlap for each in plain.segments)
+            theirs.overlap = True
+            assert (await stub.Diarize(request(samples, theirs))).segments != plain.segments
 
 
 class Watched:

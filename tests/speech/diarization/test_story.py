@@ -1,4 +1,5 @@
 import itertools
+import tracemalloc
 
 import msgspec
 import numpy as np
@@ -6,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from speech.diarization import powerset
 from speech.diarization.graph import unit_rows
 from speech.diarization.options import CHORUS, PRESETS, DiarizationOptions, TurnOptions, WindowOptions, preset
-from speech.diarization.powerset import CLASSES, LocalTracks, decode, overlapped_turns, speech_in, step_frames
+from speech.diarization.powerset import CLASSES, LocalTracks, decode, overlapped_turns, step_frames
 from speech.diarization.resegmentation import confidences, resegmented
 from speech.diarization.story import diarize
 from speech.diarization.turns import Turn, smoothed, turns_of
@@ -150,12 +152,22 @@ def test_turns_end_with_the_audio_and_begin_with_it() -> None:
     assert shown(found) == [(0, 3, 0)]
 
 
-def test_the_segmentation_alone_is_a_speech_detector() -> None:
-    (found,) = speech_in([heard(0, 589, (1, 2, 3))])
+@pytest.mark.parametrize("only_adds", [True, False])
+def test_memory_for_an_hour_of_many_speakers_is_a_few_bytes_a_frame_and_speaker(
+    only_adds: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    num_frames, speakers = 213_000, 12
+    turns = [Turn(second, second + 4.0, second // 4 % speakers) for second in range(0, 3590, 4)]
+    windows = [heard(first, 589, (0, 0, 3600), (1, 5, 3600)) for first in range(0, num_frames - 589, 589)]
+    tracemalloc.start()
+    found = overlapped_turns(turns, windows, num_frames * 270, only_adds=only_adds)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
 
-    assert found.begin / SECOND == pytest.approx(2, abs=0.05)
-    assert found.end / SECOND == pytest.approx(3, abs=0.05)
-    assert speech_in([]) == []
+    assert peak < 14 * num_frames * speakers
+    monkeypatch.setattr(powerset, "BLOCK_FRAMES", 3001)
+    assert overlapped_turns(turns, windows, num_frames * 270, only_adds=only_adds) == found
+    assert {turn.speaker for turn in found} == set(range(speakers))
 
 
 def test_window_steps_are_whole_frames() -> None:
