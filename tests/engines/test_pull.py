@@ -269,6 +269,7 @@ def test_registry_names_what_is_fetched_where_from_and_on_which_terms() -> None:
     for name, each in registry().items():
         assert each.licence, name
         assert each.homepage.startswith("https://"), name
+        assert (each.download_bytes or 0) > 1_000_000, name
         assert all(isinstance(file, RemoteFile) for file in each.files)
         assert each.wheel is None or isinstance(each.wheel, Wheel)
     assert {each.kind for each in registry().values()} >= {"speaker", "vad", "segmentation", "recogniser"}
@@ -279,6 +280,18 @@ def test_models_that_chorus_uses_by_itself_are_pinned_and_keep_their_licences() 
         each = registry()[name]
         assert each.wheel is not None
         assert any("LICENSE" in kept for kept in each.take.values())
+
+
+def test_size_is_the_sum_of_the_files_or_what_the_publisher_rounds_it_to(site: Site) -> None:
+    exact, unknown = from_address(site, None, len(TINY))["tiny"], from_address(site, None)["tiny"]
+    assert msgspec.structs.replace(exact, megabytes=9.0).download_bytes == len(TINY)
+    assert unknown.download_bytes is None
+    about = msgspec.structs.replace(unknown, megabytes=29.3)
+    assert about.download_bytes == 29_300_000
+    assert about.revision == unknown.revision
+    said: list[str] = []
+    store.ensure("tiny", said.append, {"tiny": about})
+    assert "29.3 MB to download" in said[0]
 
 
 def test_unknown_name_is_answered_with_close_ones() -> None:

@@ -113,6 +113,17 @@ def test_a_cohort_normalises_every_trial(folder: Path) -> None:
         assert float(value) == pytest.approx(expected, abs=0.02)
 
 
+def test_a_hundred_of_the_cohort_count_as_in_the_service(folder: Path) -> None:
+    random = np.random.default_rng(8)
+    cohort = {f"c{row}": random.standard_normal(SIZE).astype(np.float32) for row in range(150)}
+    kaldiio.save_ark(str(folder / "c.ark"), cohort, scp=str(folder / "c.scp"))
+    own, same, other = (
+        run(folder, "--cohort", folder / "c.scp", "--json", *count).stdout
+        for count in ((), ("--top-n", 100), ("--top-n", 150))
+    )
+    assert own == same != other
+
+
 def test_trials_without_labels_are_scored_only(folder: Path) -> None:
     (folder / "trials").write_text("s0-0 s1-1\ns0-0 s0-1 target\n")
     refused = run(folder)

@@ -165,12 +165,15 @@ async def test_every_bad_request_has_its_status(tmp_path: Path) -> None:
         fine = pb.Voice(voiceprint=own)
         short = pb.Voice(voiceprint=pb.Voiceprint(embedding=[1, 2], fingerprint=own.fingerprint))
         zero = pb.Voice(voiceprint=pb.Voiceprint(embedding=[0] * 32, fingerprint=own.fingerprint))
+        strange = pb.Voice(voiceprint=pb.Voiceprint(embedding=[float("nan")] * 32, fingerprint=own.fingerprint))
         bare = pb.Voice(voiceprint=pb.Voiceprint(embedding=own.embedding))
         verify, enroll, identify = stub.Verify, stub.Enroll, stub.Identify
         cases: list[tuple[Any, Any, CODE, str]] = [
             (verify, pb.VerifyRequest(enrolment=fine), CODE.INVALID_ARGUMENT, "^test carries neither"),
             (verify, pb.VerifyRequest(enrolment=fine, test=short), CODE.INVALID_ARGUMENT, "2 values; .* have 32"),
             (verify, pb.VerifyRequest(enrolment=fine, test=zero), CODE.INVALID_ARGUMENT, "not all of them zero"),
+            (verify, pb.VerifyRequest(enrolment=strange, test=fine), CODE.INVALID_ARGUMENT, "must hold finite numbers"),
+            (enroll, pb.EnrollRequest(speaker_id="a", voices=[strange]), CODE.INVALID_ARGUMENT, "must hold finite"),
             (verify, pb.VerifyRequest(enrolment=fine, test=bare), CODE.INVALID_ARGUMENT, "fingerprint is empty"),
             (verify, pb.VerifyRequest(enrolment=fine, test=enrolled("eve")), CODE.NOT_FOUND, "'eve' is not enrolled"),
             (verify, pb.VerifyRequest(enrolment=fine, test=voice_of(voice(0.02, 1))), CODE.INVALID_ARGUMENT, "320 sam"),
