@@ -49,7 +49,8 @@ def read_tokens(path: Path) -> TokenTable:
     """Read a token file, or a SentencePiece model. Raises SpeechError naming the line, OSError, UnicodeDecodeError."""
     if path.suffix == ".model":
         return TokenTable(_sentence_pieces(path))
-    return TokenTable.from_lines(path.read_text(encoding="utf-8").splitlines())
+    with path.open(encoding="utf-8") as lines:
+        return TokenTable.from_lines(lines)
 
 
 def _sentence_pieces(path: Path) -> list[str]:

@@ -68,7 +68,7 @@ class Server:
 
     @property
     def address(self) -> str:
-        return f"{self.config.listen.host}:{self.port}"
+        return _joined(self.config.listen.host, self.port)
 
     def check_integrity(self) -> None:
         """Prove that no slot is lost. Raises AssertionError; cheap enough for tests and idle moments."""
@@ -179,8 +179,13 @@ async def _start_grpc(
     await wire.start()
 
 
+def _joined(host: str, port: int) -> str:
+    """Host and port as clients take them: an IPv6 address stands in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def _listen(wire: grpc.aio.Server, host: str, port: int, tls: grpc.ServerCredentials | None) -> int:
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    address = _joined(host, port)
     try:
         return wire.add_secure_port(address, tls) if tls else wire.add_insecure_port(address)
     except RuntimeError as error:

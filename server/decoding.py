@@ -96,7 +96,7 @@ def _blocks(audio: AudioFormat, data: bytes) -> Iterator[AudioBlock]:
 
 def _check_header(audio: AudioFormat, block: AudioBlock) -> None:
     """Refuse a container whose header contradicts the request."""
-    if audio.sample_rate not in (0, block.sample_rate):
+    if audio.sample_rate not in (0, block.sample_rate, *block.other_rates):
         raise BadRequest(f"sample_rate_hertz is {audio.sample_rate}, but the audio's header says {block.sample_rate}")
     if len(block.samples) > MAX_CHANNELS:
         raise BadRequest(f"the audio has {len(block.samples)} channels; allowed: 1 to {MAX_CHANNELS}")

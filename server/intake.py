@@ -139,7 +139,7 @@ class ContainerIntake:
 
     def _check(self, block: AudioBlock) -> None:
         channels = block.samples.shape[0]
-        if self._audio.sample_rate not in (0, block.sample_rate):
+        if self._audio.sample_rate not in (0, block.sample_rate, *block.other_rates):
             raise BadRequest(
                 f"sample_rate_hertz is {self._audio.sample_rate}, but the audio's header says {block.sample_rate}"
             )

@@ -37,12 +37,20 @@ class Source(Protocol):
         ...
 
 
+OPUS_RATES = frozenset({8000, 12000, 16000, 24000, 48000})
+"""What was recorded may have had any of these; Opus is always decoded at 48 kHz."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class AudioBlock:
-    """Some decoded audio: (channels, n) float32 in [-1, 1], n >= 1, and its rate in Hz; both stay for a source."""
+    """Some decoded audio: (channels, n) float32 in [-1, 1], n >= 1, and its rate in Hz; both stay for a source.
+
+    `other_rates` are rates in Hz by which a caller may know the same audio.
+    """
 
     samples: Samples
     sample_rate: int
+    other_rates: frozenset[int] = frozenset()
 
 
 def decode(source: Source, encoding: Encoding) -> Iterator[AudioBlock]:
@@ -122,6 +130,7 @@ def _decode_by_libav(reader: _Reader, container: Encoding) -> Iterator[AudioBloc
     with _libav_errors(reader, container), av.open(reader, "r", format=_FORMATS[container]) as opened:
         stream = _audio_stream(opened, container)
         rate, channels = stream.rate, stream.channels
+        other_rates = OPUS_RATES if "opus" in stream.codec_context.name else frozenset[int]()
         for packet in opened.demux(stream):
             for frame in packet.decode():
                 if (frame.sample_rate, frame.layout.nb_channels) != (rate, channels):
@@ -133,7 +142,7 @@ def _decode_by_libav(reader: _Reader, container: Encoding) -> Iterator[AudioBloc
                 if samples.shape[1]:
                     require_finite(samples, num_samples)
                     num_samples += samples.shape[1]
-                    yield AudioBlock(samples, rate)
+                    yield AudioBlock(samples, rate, other_rates)
         _require_complete(stream, container, num_samples)
 
 

@@ -14,6 +14,7 @@ from onnx import TensorProto
 from engines.describe import inspect
 from engines.errors import BadModel
 from engines.report import describe_json, describe_text
+from engines.sidefiles import read_tokens
 from tests.engines import graphs
 from tests.engines.graphs import Mini
 
@@ -195,6 +196,16 @@ def test_malformed_tokens_are_a_problem_with_their_line(tmp_path: Path) -> None:
     lines = (tmp_path / "units.txt").read_text().splitlines()
     (tmp_path / "units.txt").write_text("\n".join([*lines[:3], "no id here", *lines[3:]]))
     assert "4" in only_problem(tmp_path)
+
+
+@pytest.mark.parametrize("piece", ["\u2028", "\x85", "\x1e"])
+def test_a_piece_that_is_a_line_break_to_python_alone_is_a_piece(tmp_path: Path, piece: str) -> None:
+    graphs.gpu_model(tmp_path)
+    lines = (tmp_path / "units.txt").read_text(encoding="utf-8").split("\n")
+    lines[5] = f"{piece} 5"
+    (tmp_path / "units.txt").write_text("\n".join(lines), encoding="utf-8")
+    assert inspect(tmp_path).problems == ()
+    assert read_tokens(tmp_path / "units.txt").pieces[5] == piece
 
 
 def test_vocabulary_of_another_model_is_a_problem(tmp_path: Path) -> None:

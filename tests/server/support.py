@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -34,11 +35,13 @@ def tiny_config(models: Path = TINY, **sections: dict[str, Any]) -> Config:
 
 @asynccontextmanager
 async def running(config: Config) -> AsyncIterator[tuple[Server, rpc.RecognizerAsyncStub]]:
-    """A server and a stub on it; at the end no slot may be leased."""
+    """A server and a stub on it; at the end no slot may be leased, and no task may run that did not at the start."""
     async with start_server(config) as server:
+        own = asyncio.all_tasks()
         async with grpc.aio.insecure_channel(server.address) as channel:
             yield server, rpc.RecognizerStub(channel)
         await no_slots_leased(server)
+        await eventually(lambda: len(asyncio.all_tasks()) <= len(own))
 
 
 async def no_slots_leased(server: Server) -> None:
@@ -122,7 +125,7 @@ def comparable(responses: Iterable[pb.StreamingRecognizeResponse]) -> list[tuple
             result.start_ms,
             result.end_ms,
             [
-                (a.transcript, round(a.score, 3), [(w.word, w.start_ms, w.end_ms) for w in a.words])
+                (a.transcript, Score(a.score), [(w.word, w.start_ms, w.end_ms) for w in a.words])
                 for a in result.alternatives
             ],
         )
@@ -130,6 +133,15 @@ def comparable(responses: Iterable[pb.StreamingRecognizeResponse]) -> list[tuple
         for result in each.results
         if result.is_final
     ]
+
+
+class Score(float):
+    """A log-probability that equals others within 1e-4, or within a millionth of it: the wire has 32 bits."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, float) and math.isclose(self, other, rel_tol=1e-6, abs_tol=1e-4)
+
+    __hash__ = float.__hash__
 
 
 async def eventually(condition: Callable[[], bool], timeout_s: float = 60) -> None:

@@ -43,6 +43,19 @@ async def test_tls_serves_those_who_trust_it_and_nobody_else() -> None:
 
 
 @pytest.mark.asyncio
+async def test_an_ipv6_address_can_be_called_as_it_is_printed() -> None:
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError as error:
+            pytest.skip(f"no IPv6 here: {error}")
+    async with start_server(tiny_config(listen={"host": "::1"})) as server:
+        assert server.address == f"[::1]:{server.port}"
+        async with grpc.aio.insecure_channel(server.address) as channel:
+            assert (await rpc.RecognizerStub(channel).ListModels(pb.ListModelsRequest(), timeout=20)).models
+
+
+@pytest.mark.asyncio
 async def test_half_a_tls_setting_stops_the_start() -> None:
     with pytest.raises(ExceptionGroup) as failed:
         async with start_server(tiny_config(listen={"tls_key": str(TLS / "key.pem")})):

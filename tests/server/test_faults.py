@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import grpc
@@ -130,6 +130,31 @@ async def test_every_stream_fault_has_its_status_and_leaves_no_slot() -> None:
 
 def finals_of(responses: list[Any]) -> list[Any]:
     return [response for response in responses if response.results]
+
+
+@pytest.mark.asyncio
+async def test_audio_after_the_end_of_its_utterance_is_not_heard_and_does_no_harm() -> None:
+    short = pb.EndpointingConfig(rule3=pb.EndpointRule(min_utterance_ms=600, must_contain_text=True))
+    first = config_message(single_utterance=True, endpointing_config=short)
+    async with running(tiny_config()) as (server, stub):
+        expected = await stream(stub, [AUDIO], first)
+        is_over = asyncio.Event()
+
+        async def requests() -> AsyncIterator[pb.StreamingRecognizeRequest]:
+            yield first
+            yield audio(AUDIO)
+            await is_over.wait()
+            for _ in range(20):
+                yield audio(AUDIO)
+
+        call, heard = stub.StreamingRecognize(requests()), []
+        async for response in call:
+            heard.append(response)
+            if response.event.type == pb.SpeechEvent.END_OF_STREAM:
+                is_over.set()
+        assert heard == expected
+        assert await call.code() is CODE.OK
+        await no_slots_leased(server)
 
 
 @pytest.mark.asyncio

@@ -12,6 +12,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from server.decoding import decode_whole
 from server.errors import BadRequest
 from server.intake import Intake, open_intake
 from server.options import AudioFormat
@@ -90,6 +91,24 @@ async def test_a_header_that_contradicts_the_request_is_refused(threads: ThreadP
         await collect(open_intake(AudioFormat(Encoding.WAV, 8000, 0), 16000, threads), data, [])
     with pytest.raises(BadRequest, match="audio_channel_count is 1, but the audio's header says 2"):
         await collect(open_intake(AudioFormat(Encoding.WAV, 0, 1), 16000, threads), data, [])
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 48000])
+@pytest.mark.asyncio
+async def test_opus_is_known_by_any_rate_that_it_has_as_in_other_services(
+    threads: ThreadPoolExecutor, rate: int
+) -> None:
+    """It is decoded at 48 kHz whatever was recorded, and clients of Google or Riva state what was."""
+    data = container("OGG", "OPUS")
+    expected = await collect(open_intake(AudioFormat(Encoding.OGG, 0, 0), 16000, threads), data, [])
+    stated = AudioFormat(Encoding.OGG, rate, 1)
+    np.testing.assert_array_equal(await collect(open_intake(stated, 16000, threads), data, []), expected)
+    np.testing.assert_array_equal(await decode_whole(threads, stated, 16000, data, 60.0, "limit"), expected)
+    for other, kind in ((44100, "OPUS"), (8000, "VORBIS")):
+        with pytest.raises(BadRequest, match=f"sample_rate_hertz is {other}, but the audio's header says"):
+            await decode_whole(
+                threads, AudioFormat(Encoding.OGG, other, 1), 16000, container("OGG", kind), 60.0, "limit"
+            )
 
 
 @pytest.mark.asyncio

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from protos import recognizer_pb2 as pb
 from protos import recognizer_pb2_grpc as rpc
 from server.app import start_server
+from speech.audio import Encoding
+from speech.containers import decode
 from tests.server.support import (
     RATE,
     comparable,
@@ -102,24 +104,54 @@ async def test_partials_grow_and_finals_come_once_per_segment() -> None:
 
 
 @pytest.mark.asyncio
-async def test_every_encoding_gives_the_text_of_the_same_samples() -> None:
-    samples = speech_like(2.0, 2)
-    pcm = (samples * 32767).astype("<i2")
-    wav, flac = io.BytesIO(), io.BytesIO()
-    soundfile.write(wav, pcm, RATE, format="WAV")
-    soundfile.write(flac, pcm, RATE, format="FLAC")
+async def test_a_packet_of_a_minute_gives_the_result_of_small_ones() -> None:
+    data = linear16(np.tile(speech_like(6.0, 9), 10))
     async with running(tiny_config()) as (_, stub):
-        expected = comparable(await stream(stub, [pcm.tobytes()]))
-        as_float = (pcm / np.float32(32768)).astype("<f4").tobytes()
-        for encoding, data in (
-            (pb.FLOAT32, as_float),
-            (pb.WAV, wav.getvalue()),
-            (pb.FLAC, flac.getvalue()),
-            (0, flac.getvalue()),
-        ):
-            assert (
-                comparable(await stream(stub, packets(data, range(0, len(data), 4001)), encoding=encoding)) == expected
-            )
+        whole = await stream(stub, [data], decoding=decoding(pb.CTC_GREEDY))
+        parts = await stream(stub, packets(data, range(0, len(data), 9001)), decoding=decoding(pb.CTC_GREEDY))
+        assert len(finals(whole)) == 3  # segments of 20 s
+        assert comparable(parts) == comparable(whole)
+
+
+def file_of(samples: np.ndarray, kind: str, subtype: str | None = None) -> bytes:
+    data = io.BytesIO()
+    soundfile.write(data, samples, RATE, format=kind, subtype=subtype)
+    return data.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "kind", "subtype"),
+    [
+        (pb.WAV, "WAV", "PCM_16"),
+        (pb.FLAC, "FLAC", None),
+        (pb.OGG, "OGG", "OPUS"),
+        (pb.OGG, "OGG", "VORBIS"),
+        (pb.MP3, "MP3", None),
+        (pb.MULAW, "RAW", "ULAW"),
+        (pb.ALAW, "RAW", "ALAW"),
+    ],
+)
+@pytest.mark.asyncio
+async def test_every_encoding_gives_the_text_of_its_samples(
+    encoding: pb.AudioEncoding.ValueType, kind: str, subtype: str | None
+) -> None:
+    """The samples decoded by another library or in one piece, sent as float32, against the bytes in small packets."""
+    data, rate, names = file_of(speech_like(2.0, 2), kind, subtype), RATE, [encoding]
+    if kind == "RAW":
+        samples, _ = soundfile.read(
+            io.BytesIO(data), dtype="float32", format=kind, subtype=subtype, samplerate=RATE, channels=1
+        )
+    else:
+        blocks = list(decode(io.BytesIO(data), Encoding.AUTO))
+        samples, rate = np.concatenate([block.samples[0] for block in blocks]), blocks[0].sample_rate
+        names.append(pb.ENCODING_UNSPECIFIED)
+    async with running(tiny_config()) as (_, stub):
+        plain = samples.astype("<f4").tobytes()
+        expected = comparable(await stream(stub, [plain], encoding=pb.FLOAT32, sample_rate_hertz=rate))
+        assert expected
+        for name in names:
+            parts = packets(data, range(0, len(data), 401))
+            assert comparable(await stream(stub, parts, encoding=name)) == expected
 
 
 @pytest.mark.asyncio
