@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from recipes.synthesis.shards import Utterance
+from recipes.u2pp import processes
 from recipes.u2pp.bootstrap import Aligned, bootstrap
 from recipes.u2pp.config import ModelConfig
 from recipes.u2pp.data import Batch, Corpus, draw, plain_batches, training_batches
@@ -112,6 +113,7 @@ class Trainer:
             self._resume()
         else:
             self._begin()
+            processes.take_first(self.model.state_dict().values(), self.arguments.world)
             self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
 
     def _begin(self) -> None:
@@ -149,7 +151,9 @@ class Trainer:
         if self.progress() >= 1.0:
             return
         self._next_save, self._next_measure = self.state.elapsed_s + 120, self.state.elapsed_s + 240
+        losses: dict[str, float] = {}
         for batch in self._endless_batches():
+            self._agree()
             began = time.monotonic()
             losses = self._step(batch)
             self.state.elapsed_s += time.monotonic() - began
@@ -159,8 +163,16 @@ class Trainer:
             if self.progress() >= 1.0:
                 break
         if not self.arguments.rank:
-            self.save()
-            self._measure()
+            self._finish(losses)
+
+    def _finish(self, losses: dict[str, float]) -> None:
+        """Save at once, for measuring takes a while; the log ends with the last step's losses and error rate."""
+        logged = [row["step"] for row in self.state.log if "rate" in row]
+        if logged[-1:] != [self.state.step]:
+            self._log(losses)
+        self.save()
+        self._measure()
+        self._write_log()
 
     def _report(self, losses: dict[str, float]) -> None:
         if self.state.step % 20 == 0:
@@ -174,21 +186,7 @@ class Trainer:
 
     def _agree(self) -> None:
         """All processes follow the clock of the first."""
-        if self.arguments.world > 1:
-            clock = torch.tensor([self.state.elapsed_s], dtype=torch.float64)
-            torch.distributed.broadcast(clock, 0)
-            self.state.elapsed_s = clock.item()
-
-    def _share_gradients(self) -> None:
-        """Replace every gradient by its mean over the processes."""
-        if self.arguments.world == 1:
-            return
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
-        torch.distributed.all_reduce(flat)
-        flat /= self.arguments.world
-        parts = flat.split([gradient.numel() for gradient in gradients])
-        torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])
+        self.state.elapsed_s = processes.first_clock(self.state.elapsed_s, self.arguments.world)
 
     def _endless_batches(self):
         """Batches; the time to make them counts as elapsed."""
@@ -227,7 +225,7 @@ class Trainer:
     def _descend(self, loss: torch.Tensor, batch: Batch) -> None:
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        self._share_gradients()
+        processes.share_gradients(self.model.parameters(), self.arguments.world)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 2.0, foreach=True)
         for group in self.optimiser.param_groups:
             group["lr"] = self._rate() * group.get("scale", 1.0)
@@ -267,7 +265,7 @@ class Trainer:
         if pairs:
             rate = word_error_rate(pairs)
             self.state.log.append({"step": self.state.step, "minutes": self.state.elapsed_s / 60, "held_out_wer": rate})
-            print(f"held-out WER {rate:.1f} %  e.g. {pairs[1]}", flush=True)
+            print(f"held-out WER {rate:.1f} %  e.g. {pairs[-1]}", flush=True)
         self.state.elapsed_s += time.monotonic() - began
 
     def _greedy(self, model: nn.Module, output: torch.Tensor, counts: torch.Tensor) -> list[str]:
@@ -288,6 +286,9 @@ class Trainer:
         partial = self._checkpoint.with_suffix(".partial")
         torch.save(values, partial)
         partial.rename(self._checkpoint)
+        self._write_log()
+
+    def _write_log(self) -> None:
         fields = list(dict.fromkeys(name for row in self.state.log for name in row))
         with (self.arguments.output / "log.csv").open("w", newline="") as stream:
             writer = csv.DictWriter(stream, fields)
@@ -321,11 +322,7 @@ def run(kind: type[Trainer], arguments: argparse.Namespace) -> Trainer:
     torch.set_num_threads(arguments.threads)
     torch.set_flush_denormal(True)
     arguments.output.mkdir(parents=True, exist_ok=True)
-    if arguments.world > 1:
-        meeting = f"file://{(arguments.output / 'rendezvous').resolve()}"
-        torch.distributed.init_process_group(
-            "gloo", init_method=meeting, rank=arguments.rank, world_size=arguments.world
-        )
+    processes.meet(arguments.output, arguments.world, arguments.rank)
     trainer = kind(arguments)
     trainer.prepare()
     trainer.run()

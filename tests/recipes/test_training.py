@@ -1,6 +1,8 @@
 """Training runs of a few steps; they need torch, which only recipes use."""
 
 import csv
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
@@ -56,14 +58,27 @@ def material(tmp_path_factory):
     return folder
 
 
-def trained(kind, material, output, seed=1, measures=False, steps=4):
-    """A run on the CPU: its weights, averaged ones after a bar."""
+def arguments_of(kind, material, output, seed=1, steps=4, world=1, rank=0):
+    """Of a run on the CPU."""
     parser = (transducer_train if kind is SmallTransducer else train).parser()
     places = ["--data", material / "data", "--tokens", material / "bpe.model", "--output", output]
     budget = ["--steps", steps, "--clean-steps", 1, "--attention-from", 0.5, "--batch-seconds", 12, "--dropout", 0.1]
-    more = ["--seed", seed, "--threads", 1, "--device", "cpu"]
-    arguments = parser.parse_args(list(map(str, places + budget + more)))
+    more = ["--seed", seed, "--threads", 1, "--device", "cpu", "--world", world, "--rank", rank]
+    return parser.parse_args(list(map(str, places + budget + more)))
+
+
+def run(kind, arguments):
+    """The trainer of a finished run; the process's settings are as before."""
     threads = torch.get_num_threads()
+    try:
+        return train.run(kind, arguments)
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(False)
+
+
+def trained(kind, material, output, measures=False, **settings):
+    """The weights of a run, averaged ones after a bar; `settings` as in `arguments_of`."""
 
     class Watched(kind):
         def _report(self, losses):
@@ -72,11 +87,7 @@ def trained(kind, material, output, seed=1, measures=False, steps=4):
                 self._measure()
             self._log(losses)
 
-    try:
-        trainer = train.run(Watched, arguments)
-    finally:
-        torch.set_num_threads(threads)
-        torch.set_flush_denormal(False)
+    trainer = run(Watched, arguments_of(kind, material, output, **settings))
     return trainer.model.state_dict() | {f"average|{name}": value for name, value in trainer.average.items()}
 
 
@@ -89,6 +100,15 @@ def test_equal_seeds_give_equal_weights_and_others_do_not(kind, material, tmp_pa
     first = trained(kind, material, tmp_path / "first")
     assert equal(first, trained(kind, material, tmp_path / "second"))
     assert not equal(first, trained(kind, material, tmp_path / "third", seed=2))
+
+
+@pytest.mark.parametrize("kind", [Small, SmallTransducer])
+def test_processes_that_share_gradients_train_one_model(kind, material, tmp_path):
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        runs = [pool.submit(trained, kind, material, tmp_path, world=2, rank=rank) for rank in range(2)]
+        first, second = (run.result(timeout=120) for run in runs)
+    assert equal(first, second)
+    assert not equal(first, trained(kind, material, tmp_path / "alone"))
 
 
 def test_measuring_on_the_way_which_follows_the_clock_changes_no_weight(material, tmp_path):
@@ -108,6 +128,15 @@ def test_a_run_leaves_a_log_that_can_be_drawn(kind, loss, material, tmp_path, mo
     monkeypatch.setattr("sys.argv", ["plot", str(tmp_path / "log.csv"), str(tmp_path / "training.png")])
     plot.main()
     assert (tmp_path / "training.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_log_ends_with_the_last_step_and_its_error_rate(material, tmp_path):
+    trainer = run(Small, arguments_of(Small, material, tmp_path, steps=3))
+    with (tmp_path / "log.csv").open() as stream:
+        losses, measured = csv.DictReader(stream)
+    assert losses["step"] == measured["step"] == "3"
+    assert float(losses["ctc"]) > 0
+    assert float(measured["held_out_wer"]) == trainer.state.log[-1]["held_out_wer"]
 
 
 def test_a_resumed_run_goes_on_where_it_was(material, tmp_path):
