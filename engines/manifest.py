@@ -70,6 +70,7 @@ class FeaturesManifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     remove_dc: bool | None = None
     log_floor: float | None = None
     pad_value: float | None = None
+    dither: float | None = None
 
     def overrides(self) -> dict[str, Any]:
         """Return the fields that differ from the profile."""

@@ -75,9 +75,10 @@ class OrtModel:
         self.path = path
         if not path.is_file():
             raise BadModel(f"{path}: no such file")
+        providers = _providers(options.provider)
         try:
             self.session = onnxruntime.InferenceSession(
-                graph or str(path), sess_options=_session_options(options), providers=_providers(options.provider)
+                graph or str(path), sess_options=_session_options(options), providers=providers
             )
         except Exception as error:  # the runtime's error classes share no public base
             raise BadModel(f"{path}: not an ONNX graph that can be run: {first_line(error)}") from error

@@ -124,7 +124,8 @@ def features_text(fbank: FbankConfig) -> str:
     """Render a front end as one line."""
     style = "Whisper's " if fbank.style == "whisper" else ""
     edges = "whole frames only" if fbank.snip_edges else "mirrored edges"
+    dither = f", dither {fbank.dither:g}" if fbank.dither else ""
     return (
         f"{style}{fbank.num_bins} mel bins of {fbank.frame_length_ms:g} ms every {fbank.frame_shift_ms:g} ms at "
-        f"{fbank.sample_rate} Hz, {fbank.low_hz:g} to {fbank.top_hz:g} Hz, scale {fbank.scale:g}, {edges}"
+        f"{fbank.sample_rate} Hz, {fbank.low_hz:g} to {fbank.top_hz:g} Hz, scale {fbank.scale:g}, {edges}{dither}"
     )

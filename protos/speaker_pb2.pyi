@@ -396,7 +396,7 @@ class DiarizeRequest(_message.Message):
     def __init__(self, config: _Optional[_Union[SpeakerAudioConfig, _Mapping]] = ..., diarization: _Optional[_Union[DiarizationConfig, _Mapping]] = ..., audio: _Optional[bytes] = ...) -> None: ...
 
 class DiarizeResponse(_message.Message):
-    __slots__ = ("segments", "speakers", "audio_seconds", "speech_seconds", "model", "fingerprint", "num_windows")
+    __slots__ = ("segments", "speakers", "audio_seconds", "speech_seconds", "model", "fingerprint", "num_windows", "filled_share")
     SEGMENTS_FIELD_NUMBER: _ClassVar[int]
     SPEAKERS_FIELD_NUMBER: _ClassVar[int]
     AUDIO_SECONDS_FIELD_NUMBER: _ClassVar[int]
@@ -404,6 +404,7 @@ class DiarizeResponse(_message.Message):
     MODEL_FIELD_NUMBER: _ClassVar[int]
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     NUM_WINDOWS_FIELD_NUMBER: _ClassVar[int]
+    FILLED_SHARE_FIELD_NUMBER: _ClassVar[int]
     segments: _containers.RepeatedCompositeFieldContainer[DiarizationSegment]
     speakers: _containers.RepeatedCompositeFieldContainer[DiarizedSpeaker]
     audio_seconds: float
@@ -411,7 +412,8 @@ class DiarizeResponse(_message.Message):
     model: str
     fingerprint: str
     num_windows: int
-    def __init__(self, segments: _Optional[_Iterable[_Union[DiarizationSegment, _Mapping]]] = ..., speakers: _Optional[_Iterable[_Union[DiarizedSpeaker, _Mapping]]] = ..., audio_seconds: _Optional[float] = ..., speech_seconds: _Optional[float] = ..., model: _Optional[str] = ..., fingerprint: _Optional[str] = ..., num_windows: _Optional[int] = ...) -> None: ...
+    filled_share: float
+    def __init__(self, segments: _Optional[_Iterable[_Union[DiarizationSegment, _Mapping]]] = ..., speakers: _Optional[_Iterable[_Union[DiarizedSpeaker, _Mapping]]] = ..., audio_seconds: _Optional[float] = ..., speech_seconds: _Optional[float] = ..., model: _Optional[str] = ..., fingerprint: _Optional[str] = ..., num_windows: _Optional[int] = ..., filled_share: _Optional[float] = ...) -> None: ...
 
 class DiarizationSegment(_message.Message):
     __slots__ = ("start_ms", "end_ms", "speaker", "is_overlap", "confidence")

@@ -55,6 +55,9 @@ class EngineConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     # Streaming encoders of icefall run a cheaper graph of the same numbers, made when they are loaded; CAM++ runs in
     # compiled kernels where these are faster.
     rewrite_graphs: bool = True
+    # What of ONNX Runtime runs the networks of recognisers and speakers, as in CUDAExecutionProvider with the package
+    # onnxruntime-gpu; larger batches (speaker.max_batch_size 32, say) then pay. Only processors have been tried.
+    provider: Annotated[str, Meta(pattern="^[A-Za-z]+ExecutionProvider$")] = "CPUExecutionProvider"
 
 
 class StreamingConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

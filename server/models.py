@@ -320,6 +320,7 @@ def load_models(folders: Iterable[Path], config: Config, stack: ExitStack) -> Mo
             rescoring_batch=config.rescoring.max_batch_size,
             threads=max(1, threads // num_lanes),
             spinning=config.engine.spinning,
+            provider=config.engine.provider,
             rewrite=config.engine.rewrite_graphs,
         )
         loaded = load(description, options)

@@ -25,12 +25,16 @@ _BLOCK_FRAMES = 100
 the scratch was mapped into memory anew each time: 2.1 ms instead of 1.0 for 3 s of audio (2026-11-21)."""
 
 
+_MAX_DITHER = 1e-3  # of full scale; Kaldi's 1 on 16-bit samples is 3e-5
+
+
 class FbankConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A model's front end. Frames that pad a batch hold `pad_value`; whoever pads writes it.
 
     `scale` multiplies samples in [-1, 1] (32768 gives int16 values). With `snip_edges` frames lie wholly inside the
     audio; without, they are centred on multiples of the shift and the audio is mirrored at both ends.
-    `high_hz` <= 0 counts down from half the sample rate.
+    `high_hz` <= 0 counts down from half the sample rate. `dither` is the deviation of the noise that each frame's
+    scaled samples get, anew at every call: older servers' features, which nobody can reproduce.
 
     `style` "whisper" is what models with the metadata `feature=whisper` hear (sherpa-onnx, kaldi-native-fbank):
     librosa's mel banks over a spectrum of just the frame, a periodic window, log10, and each window's values lifted to
@@ -52,6 +56,7 @@ class FbankConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     remove_dc: bool = True
     log_floor: Annotated[float, Meta(gt=0.0)] = 1.1920929e-07  # float32 epsilon, Kaldi's floor
     pad_value: float = 0.0
+    dither: Annotated[float, Meta(ge=0.0)] = 0.0
 
     def __post_init__(self) -> None:
         """Raise ValueError for settings that contradict each other."""
@@ -61,6 +66,11 @@ class FbankConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             )
         if self.frame_shift_ms > self.frame_length_ms:
             raise ValueError(f"frame_shift_ms {self.frame_shift_ms} exceeds frame_length_ms {self.frame_length_ms}")
+        if self.dither > self.scale * _MAX_DITHER:
+            raise ValueError(
+                f"dither {self.dither:g} on samples of up to {self.scale:g} drowns speech: at most "
+                f"{self.scale * _MAX_DITHER:g}"
+            )
 
     @property
     def top_hz(self) -> float:
@@ -208,11 +218,17 @@ class Fbank:
         return features
 
     def _log_mel(self, frames: Samples) -> Features:
-        """Turn frames (rows, n, length) into (rows, n, bins), in Kaldi's order: DC, pre-emphasis, window, spectrum."""
+        """Turn frames (rows, n, length) into (rows, n, bins).
+
+        Kaldi's order: dither, DC, pre-emphasis, window, spectrum.
+        """
         length = self.config.frame_length
         padded = np.zeros((*frames.shape[:2], self._fft_length), np.float32)
         block = padded[..., :length]
         block[...] = frames
+        if self.config.dither:
+            noise = np.random.default_rng().standard_normal(block.shape, np.float32)
+            block += np.float32(self.config.dither / self.config.scale) * noise
         if self.config.remove_dc:
             block -= block.mean(axis=-1, keepdims=True)
         if self.config.preemphasis:

@@ -46,6 +46,8 @@ class SpeakerFrontEnd:
         """Eight hexadecimal digits of everything that changes the features: see the module `engines.speaker`."""
         settings = {**msgspec.structs.asdict(self.config), "subtract_mean": self.subtracts_mean}
         del settings["pad_value"]  # nothing is padded here
+        if not self.config.dither:
+            del settings["dither"]  # fingerprints are older than it
         if self.config.style == "kaldi":
             del settings["style"]  # there was no other when fingerprints began
         return hashlib.sha256(msgspec.json.encode(settings, order="sorted")).hexdigest()[:8]

@@ -37,6 +37,7 @@ def result(
         model=model.name,
         fingerprint=model.engine.fingerprint,
         num_windows=done.num_windows,
+        filled_share=done.filled_share,
     )
     for turn in done.diarization.turns:
         response.segments.append(_segment(turn, start_ms))

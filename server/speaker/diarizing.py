@@ -58,6 +58,7 @@ class Diarized:
     audio_s: float
     speech_s: float
     num_windows: int
+    filled_share: float
 
 
 Report = Callable[[Progress], Awaitable[None]]
@@ -121,6 +122,7 @@ class Diarizing:
         self._num_waiting = 0
         self._regions: list[Region] = []
         self._vectors: dict[int, np.ndarray] = {}
+        self._filled = 0.0  # the pieces' shares of repeated audio, added up
         self._tracks: list[LocalTracks] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._embedding = asyncio.Semaphore(MAX_IN_FLIGHT)
@@ -171,7 +173,8 @@ class Diarizing:
             )
         )
         done = self.progress("segmenting")
-        return Diarized(diarization, done.audio_s, done.speech_s, done.windows_total)
+        filled = self._filled / max(1, done.windows_total)
+        return Diarized(diarization, done.audio_s, done.speech_s, done.windows_total, filled)
 
     async def _settle(self, report: Report) -> None:
         """Wait for what is under way; say how far it is every now and then."""
@@ -197,7 +200,9 @@ class Diarizing:
     async def _embed(self, index: int, piece: Piece) -> None:
         try:
             async with self._model.bulk:
-                self._vectors[index] = (await self._model.pieces.embed(piece.samples)).vector
+                embedded = await self._model.pieces.embed(piece.samples)
+            self._vectors[index] = embedded.vector
+            self._filled += embedded.filled_share
         finally:
             self._embedding.release()
 

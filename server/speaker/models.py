@@ -153,7 +153,7 @@ def load_speakers(folders: Folders, config: Config, threads: int, stack: ExitSta
 def _served(
     description: SpeakerDescription, helpers: Helpers, config: Config, workers: int, stack: ExitStack
 ) -> ServedSpeaker:
-    options = OrtOptions(intra_threads=1, rewrite=config.engine.rewrite_graphs)
+    options = OrtOptions(intra_threads=1, provider=config.engine.provider, rewrite=config.engine.rewrite_graphs)
     engine = open_speaker(description, options, max_batch=config.speaker.max_batch_size)
     log.info("speaker network", model=description.name, runs_in=engine.network)
     fixed = description.fixed_frames

@@ -192,11 +192,18 @@ def test_fingerprint_changes_with_weights_and_with_front_end_and_with_nothing_el
     assert open_speaker(inspect_speaker(tmp_path)).fingerprint == first
     (tmp_path / "model.toml").write_text('[features]\nwindow = "povey"\n')
     assert open_speaker(inspect_speaker(tmp_path)).fingerprint != first
+    (tmp_path / "model.toml").write_text("[features]\ndither = 1.0\n")
+    assert open_speaker(inspect_speaker(tmp_path)).fingerprint != first
     (tmp_path / "model.toml").unlink()
     model = onnx.load(tmp_path / "model.onnx")
     model.graph.initializer[0].raw_data = bytes(reversed(model.graph.initializer[0].raw_data))
     onnx.save(model, tmp_path / "model.onnx")
     assert inspect_speaker(tmp_path).identity != inspect_speaker(MODELS / "speaker-wespeaker").identity
+
+
+def test_front_ends_keep_the_fingerprints_that_galleries_hold() -> None:
+    found = {name: engine(name).front_end.fingerprint for name in FAMILIES}
+    assert found == {"speaker-wespeaker": "7408b125", "speaker-3dspeaker": "197429b7", "speaker-sherpa": "1069014f"}
 
 
 def test_equal_lengths_groups_everything_once_and_never_mixes() -> None:

@@ -27,7 +27,7 @@ def voice_like(num_samples: int, sample_rate: int = 16000) -> np.ndarray:
 def kaldi_fbank(samples: np.ndarray, config: FbankConfig) -> np.ndarray:
     options = knf.FbankOptions()
     frame = options.frame_opts
-    frame.dither, frame.samp_freq, frame.snip_edges = 0.0, config.sample_rate, config.snip_edges
+    frame.dither, frame.samp_freq, frame.snip_edges = config.dither, config.sample_rate, config.snip_edges
     frame.frame_length_ms, frame.frame_shift_ms = config.frame_length_ms, config.frame_shift_ms
     frame.preemph_coeff, frame.remove_dc_offset = config.preemphasis, config.remove_dc
     frame.window_type = "hanning" if config.window == "hann" else config.window
@@ -68,6 +68,24 @@ def test_other_settings_agree_with_kaldi(config: FbankConfig) -> None:
     features = Fbank(config).whole(samples)
     assert features.shape == expected.shape
     assert np.abs(features - expected).max() < 1e-3
+
+
+def test_dither_is_kaldis_and_never_the_same_twice() -> None:
+    """Of silence the features are those of the noise alone: equal in mean and deviation."""
+    config = msgspec.structs.replace(PROFILES["wespeaker"], dither=1.0)
+    silence = np.zeros(480_000, np.float32)
+    fbank, expected = Fbank(config), kaldi_fbank(silence, config)
+    features = fbank.whole(silence)
+    np.testing.assert_allclose(features.mean(axis=0), expected.mean(axis=0), atol=0.15)
+    np.testing.assert_allclose(features.std(axis=0), expected.std(axis=0), atol=0.15)
+    assert not np.array_equal(features, fbank.whole(silence))
+    loud = voice_like(32000)
+    assert np.abs(fbank.whole(loud) - kaldi_fbank(loud, PROFILES["wespeaker"])).mean() < 0.1
+
+
+def test_dither_that_drowns_speech_is_refused_with_the_most_that_is_allowed() -> None:
+    with pytest.raises(ValueError, match=r"dither 1 on samples of up to 1 drowns speech: at most 0\.001"):
+        FbankConfig(scale=1.0, dither=1.0)
 
 
 @pytest.mark.parametrize("profile", KALDI)

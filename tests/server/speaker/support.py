@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import numpy as np
+import onnx
 import pytest
 
 from protos import recognizer_pb2 as audio
@@ -60,13 +61,24 @@ class LoudnessStream:
 def folder_of(root: Path, *names: str, vad: bool = False) -> Path:
     """A folder of the named tiny models; with `vad`, one that is found as a voice activity model too."""
     folder = root / "models"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     for name in names:
         (folder / name).symlink_to(DATA / "models" / name)
     if vad:
         (folder / "vad").mkdir()
         vad_graphs.sequence(folder / "vad" / "sequence.onnx")
     return folder
+
+
+def frozen(root: Path, num_frames: int) -> Path:
+    """A folder with the WeSpeaker model as its exporter writes it with `--num_frames`: one batch size, one length."""
+    graph = onnx.load(DATA / "models" / WESPEAKER / "model.onnx")
+    for axis, size in zip(graph.graph.input[0].type.tensor_type.shape.dim, (1, num_frames), strict=False):
+        axis.Clear()
+        axis.dim_value = size
+    (root / "models" / "frozen").mkdir(parents=True)
+    onnx.save(graph, root / "models" / "frozen" / "model.onnx")
+    return root / "models"
 
 
 @asynccontextmanager

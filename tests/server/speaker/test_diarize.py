@@ -29,6 +29,7 @@ from tests.server.speaker.support import (
     config,
     float32,
     folder_of,
+    frozen,
     nothing_left,
     refused,
     speaking,
@@ -172,6 +173,20 @@ async def test_pieces_that_end_while_a_report_is_written_are_all_there(
         monkeypatch.setattr(DiarizeMethods, "_write", slow)
         _, result = await streamed(stub, dialogue(), 1_000_000)
         assert near(result, TRUTH)
+
+
+@pytest.mark.asyncio
+async def test_what_a_graph_of_one_length_makes_the_server_repeat_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "_samples", lambda engine, frames: frames * 800)
+    folder = frozen(tmp_path, 40)
+    folder_of(tmp_path, WESPEAKER, vad=True)
+    async with speaking(folder, default_model="frozen") as (_, stub):
+        response = await stub.Diarize(request(dialogue()))
+        assert near(response, TRUTH), found(response)
+        assert response.filled_share == pytest.approx(1 - 29 / 40)  # a piece of 1.5 s has 29 of the engine's frames
+        assert (await stub.Diarize(request(dialogue(), model=WESPEAKER))).filled_share == 0.0
 
 
 @pytest.mark.asyncio

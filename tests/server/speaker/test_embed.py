@@ -9,7 +9,6 @@ from pathlib import Path
 
 import grpc
 import numpy as np
-import onnx
 import pytest
 import soundfile
 
@@ -29,6 +28,7 @@ from tests.server.speaker.support import (
     embed_request,
     float32,
     folder_of,
+    frozen,
     linear16,
     nothing_left,
     refused,
@@ -229,17 +229,6 @@ async def test_long_audio_is_the_weighted_mean_of_its_pieces_whole_or_streamed(t
             parts = await streamed(stub, float32(samples), size, pb.EmbedStreamConfig(config=config()))
             assert vector(parts).tolist() == vector(whole).tolist()
             assert parts.num_windows == 3
-
-
-def frozen(root: Path, num_frames: int) -> Path:
-    """A folder with the WeSpeaker model as its exporter writes it with `--num_frames`: one batch size, one length."""
-    graph = onnx.load(DATA / "models" / WESPEAKER / "model.onnx")
-    for axis, size in zip(graph.graph.input[0].type.tensor_type.shape.dim, (1, num_frames), strict=False):
-        axis.Clear()
-        axis.dim_value = size
-    (root / "models" / "frozen").mkdir(parents=True)
-    onnx.save(graph, root / "models" / "frozen" / "model.onnx")
-    return root / "models"
 
 
 @pytest.mark.asyncio

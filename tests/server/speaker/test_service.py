@@ -12,6 +12,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from engines.errors import BadModel
 from protos import recognizer_pb2, recognizer_pb2_grpc
 from protos import speaker_pb2 as pb
 from server.app import start_server
@@ -93,6 +94,23 @@ async def test_an_unknown_default_model_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(StartFailed, match=complaint):
         async with speaking(folder_of(tmp_path, WESPEAKER), default_model="x"):
             pass
+
+
+@pytest.mark.asyncio
+async def test_the_provider_that_was_asked_for_runs_the_networks_or_the_start_says_what_there_is(
+    tmp_path: Path,
+) -> None:
+    folder = folder_of(tmp_path, WESPEAKER)
+    tree = {"models": str(folder), "listen": {"port": 0}, "log": {"level": "error"}, "speaker": {"gallery": ""}}
+    absent = {**tree, "engine": {"provider": "NoSuchExecutionProvider"}}
+    with pytest.raises(BadModel, match=r"^this ONNX Runtime has no provider NoSuch.*; it has .*CPUExecutionProvider"):
+        async with start_server(load_config(environment={}, overrides=absent)):
+            pass
+    # Present in every build, and without a service of its own it leaves all operators to the processor.
+    other = {**tree, "engine": {"provider": "AzureExecutionProvider"}}
+    async with start_server(load_config(environment={}, overrides=other)) as server:
+        [model] = server.speakers
+        assert model.engine.embed([model.engine.features(voice(1.0, 1))]).shape == (1, 32)
 
 
 def test_nobody_is_filled_by_more_than_the_bound() -> None:
