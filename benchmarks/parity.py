@@ -1,8 +1,8 @@
 """Whether sherpa-onnx and Chorus say the same with the same files: `python -m benchmarks.parity --help`.
 
 Both get each recording followed by 0.8 s of silence, whole. Chorus follows sherpa-onnx's ways here: a window waits for
-one frame more than it has, and what does not fill a window is lost. Compared are the tokens, and their times to one
-frame. Give float32 files: dynamically quantised graphs round by batch.
+one frame more than it has, what does not fill a window is lost, and a conformer's past is counted in feature frames.
+Compared are the tokens, and their times to one frame. Give float32 files: dynamically quantised graphs round by batch.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from speech.search.transducer import TransducerOptions
 
 RATE = 16000
 TAIL = np.zeros(int(0.8 * RATE), np.float32)
-SHERPAS_WAYS = '[compatibility]\ntail_ms = 0\nreadiness = "strict"\nend = "drop"\n'
+SHERPAS_WAYS = '[compatibility]\ntail_ms = 0\nreadiness = "strict"\nend = "drop"\nprocessed_lens = "features"\n'
 METHODS = ("greedy_search", "modified_beam_search")
 
 

@@ -15,9 +15,9 @@ from speech.search.options import DEFAULT_BEAM, MAX_BEAM
 FILE_NAME = "model.toml"
 
 Family = Literal["W1", "W2", "W3", "W4", "K1", "K2", "K3", "K4", "K5", "K6", "T1", "T2"]
-"""W1 WeNet GPU offline, W2 WeNet GPU streaming, W3 WeNet CPU, W4 sherpa-onnx WeNet CTC. icefall: K1 zipformer2, K2
-zipformer2 streaming, K3 zipformer2 CTC, K4 zipformer1 streaming, K5 conformer streaming, K6 conformer. sherpa's Triton
-exports: T1 conformer streaming, T2 zipformer1 streaming."""
+"""W1 WeNet GPU offline, W2 WeNet GPU streaming, W3 WeNet CPU, W4 sherpa-onnx WeNet CTC. icefall: K1 zipformer2 or
+zipformer1, K2 zipformer2 streaming, K3 zipformer2 CTC, K4 zipformer1 streaming, K5 conformer streaming, K6 conformer.
+sherpa's Triton exports: T1 conformer streaming, T2 zipformer1 streaming."""
 PartialFrames = Literal["exact", "wenet", "all"]
 """Which encoder frames of an incomplete window count: those that hear some of its frames, frames // subsampling, or
 all, padding included (sherpa's Triton servers)."""
@@ -104,7 +104,9 @@ class CompatibilityManifest(Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     `tail_ms` of silence are heard after the end, as transducers speak late. `readiness` "strict" waits for one frame
     more than a window needs, and `end` "drop" loses what does not fill a window (sherpa-onnx). `processed_lens`
-    "features" counts K5's past in feature frames, `window` reads as many frames as given (sherpa's T2 recipe: 83).
+    "features" counts K5's past in feature frames, `window` reads as many frames as given (sherpa's T2 recipe: 83, which
+    with `partial_frames` "all" gives frames twice). The random noise that sherpa's Python server hears at the end was
+    never the same, so it cannot be repeated.
     """
 
     tail_ms: Annotated[int, Meta(ge=0, le=5000)] = 300

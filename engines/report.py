@@ -13,7 +13,7 @@ FAMILIES = {
     "W2": "WeNet GPU export, streaming",
     "W3": "WeNet CPU export",
     "W4": "sherpa-onnx WeNet CTC export",
-    "K1": "icefall zipformer2 transducer, offline",
+    "K1": "icefall zipformer or zipformer2 transducer, offline",
     "K2": "icefall zipformer2 transducer, streaming",
     "K3": "icefall zipformer2 CTC",
     "K4": "icefall zipformer transducer, streaming",

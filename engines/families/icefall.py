@@ -8,7 +8,7 @@ from engines.families.common import Graph, Role
 from engines.manifest import Family
 from engines.ort import OrtModel, TensorInfo
 
-OFFLINE_TYPES = ("zipformer2", "zipformer2_ctc", "conformer")
+OFFLINE_TYPES = ("zipformer", "zipformer2", "zipformer2_ctc", "conformer")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from engines.families.w1 import PROBE_LENGTHS
 from engines.manifest import EncoderManifest, Family
 from engines.ort import Array
 
-# (subsampling, feature frames of the first encoder frame) of the known front ends.
+# (subsampling, feature frames of the first encoder frame) of the known front ends; zipformer1 has zipformer2's.
 FRONT_ENDS = (("zipformer2", (4, 9)), *(("conformer", pair) for pair in common.KNOWN_FRONT_ENDS))
 
 
@@ -43,7 +43,7 @@ def describe(graph: Graph, half: EncoderManifest | None, inspection: Inspection)
         return None
     kind, front_end = fitting[0]
     stated = model.metadata.get("model_type", kind)
-    if not stated.startswith(kind):
+    if not stated.startswith(kind.removesuffix("2")):
         findings.problem(f"{graph.path.name}: its metadata say {stated}, its encoder frames are those of a {kind}")
         return None
     ctc = is_ctc(graph)

@@ -19,7 +19,7 @@ MODELS = Path(__file__).parents[1] / "data" / "models"
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("name", ["k2", "k4", "k1"])
+@pytest.mark.parametrize("name", ["k2", "k4", "k5", "k1", "k6"])
 def test_sherpa_onnx_says_the_same(name, method):
     audio = [(f"noise {seed}", noise(1.0 + 0.37 * seed, seed)) for seed in range(5)]
     compared = list(compare(MODELS / name, method, iter(audio)))

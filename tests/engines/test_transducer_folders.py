@@ -13,6 +13,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from engines.describe import inspect
 from engines.errors import BadModel
+from engines.recordings import OfflineItem
 from engines.report import describe_text
 from speech.features import PROFILES
 from speech.search.transducer import TransducerOptions
@@ -72,6 +73,19 @@ def take_int32(model) -> None:
             graph.node.append(helper.make_node("Cast", [f"{value.name}_64"], [value.name], to=TensorProto.INT32))
 
 
+def take_no_lengths(model) -> None:
+    """Let the encoder find out by itself how long its input is, and not say how long its output is."""
+    graph = model.graph
+    inputs, outputs = list(graph.input)[:1], list(graph.output)[:1]
+    lengths = graph.input[1].name
+    graph.initializer.append(helper.make_tensor("axis_1", TensorProto.INT64, [1], [1]))
+    graph.node.insert(0, helper.make_node("Gather", ["shape_of_x", "axis_1"], [lengths]))
+    graph.node.insert(0, helper.make_node("Shape", [inputs[0].name], ["shape_of_x"]))
+    for values, kept in ((graph.input, inputs), (graph.output, outputs)):
+        del values[:]
+        values.extend(kept)
+
+
 def fix_batch(model) -> None:
     for value in [*model.graph.input, *model.graph.output]:
         for axis in value.type.tensor_type.shape.dim:
@@ -98,6 +112,28 @@ def test_renamed_offline_encoder_without_metadata_is_told_by_its_frames(name, tm
     folder = copied(name, tmp_path)
     edit(graph_of(folder, "encoder"), lambda model: (rename(model), model.ClearField("metadata_props")))
     assert inspect(folder).offline.family == name.upper()
+
+
+@pytest.mark.parametrize("name", ["k1", "k6"])
+def test_offline_encoder_without_lengths_takes_one_recording_at_a_time(name, tmp_path):
+    """As icefall exports it with keep_x_lens=0."""
+    folder = copied(name, tmp_path)
+    edit(graph_of(folder, "encoder"), take_no_lengths)
+    offline = open_model(folder).offline
+    assert (inspect(folder).offline.is_batchable, offline.batch_limit) == (False, 1)
+    items = [OfflineItem(noise(1.0 + seed, seed), BEAM) for seed in range(2)]
+    for output, wanted in zip(offline.run(items), open_model(MODELS / name).offline.run(items), strict=True):
+        same_nbest(output.nbest, wanted.nbest, 1e-3)
+
+
+def test_offline_zipformer_of_the_first_generation_is_served(tmp_path):
+    """Its exporter (pruned_transducer_stateless7) says zipformer; tensors and frames are zipformer2's."""
+    folder = copied("k1", tmp_path)
+    edit(graph_of(folder, "encoder"), set_metadata(model_type="zipformer", comment="stateless7"))
+    description = inspect(folder)
+    assert description.problems == ()
+    assert description.offline.family == "K1"
+    assert description.fbank == PROFILES["icefall"]
 
 
 def test_int8_models_stream_and_full_precision_is_preferred_beside_them(tmp_path):
@@ -219,6 +255,19 @@ def test_manifest_names_files_and_switches_to_old_ways(tmp_path):
     assert description.transducer.start_context == (0, 1)
     assert description.fbank.pad_value == 0.0
     assert spoken(folder).frames % 8 == 0, "nothing but whole windows"
+
+
+def test_sherpa_s_triton_recipes_decode_padding_and_frames_twice(tmp_path):
+    """Its T1 servers search every row of the last window; its T2 recipe reads 83 frames, which give 19 for 16."""
+    said = {}
+    for name, ways in (("t1", ""), ("t2", "[compatibility]\nwindow = 83\ntail_ms = 0\n")):
+        folder = copied(name, tmp_path)
+        (folder / "model.toml").write_text('partial_frames = "all"\n' + ways)
+        assert inspect(folder).problems == ()
+        said[name] = spoken(folder).frames
+    assert said["t1"] % 16 == 0
+    assert said["t1"] > spoken(MODELS / "t1").frames
+    assert said["t2"] == 19 * 4, "2 s are 200 feature frames: four windows, 64 frames apart"
 
 
 def test_start_context_of_another_length_is_refused(tmp_path):
