@@ -79,7 +79,8 @@ class Chorus:
 class Peer:
     """sherpa-onnx with the same files."""
 
-    def __init__(self, folder: Path, method: str) -> None:
+    def __init__(self, folder: Path, method: str, **options: Any) -> None:
+        """`options` go to sherpa-onnx as they are."""
         import sherpa_onnx
 
         def file(kind: str) -> str:
@@ -99,6 +100,7 @@ class Peer:
             num_threads=1,
             decoding_method=method,
             max_active_paths=4,
+            **options,
         )
 
     def __call__(self, samples: np.ndarray) -> Said:

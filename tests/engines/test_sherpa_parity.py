@@ -9,8 +9,12 @@ import onnx
 import pytest
 from onnx import helper
 
-from benchmarks.parity import METHODS, compare
-from tests.engines.helpers import noise
+from benchmarks.parity import METHODS, RATE, SHERPAS_WAYS, TAIL, Peer, compare
+from engines.streaming import StepItem
+from speech.endpoint import K2_RULES
+from speech.recognition import Recognition, ResultOptions, SegmentEnd
+from speech.search.transducer import TransducerOptions
+from tests.engines.helpers import noise, open_model, windows
 
 pytest.importorskip("sherpa_onnx", reason="sherpa-onnx is not installed (dev extra)")
 
@@ -49,3 +53,47 @@ def test_sherpa_onnx_hears_whisper_s_features_the_same(method, tmp_path):
     compared = list(compare(tmp_path, method, iter(audio)))
     assert sum(len(other.pieces) for _, _, other, _ in compared) > 20, "a model that says nothing proves nothing"
     assert [(title, one, other) for title, one, other, agrees in compared if not agrees] == []
+
+
+def our_segments(folder, samples):
+    """Pieces of each segment with text, by greedy search and k2's endpoint rules."""
+    model, said = open_model(folder), []
+    rules = Recognition(model.tokens, 40.0, K2_RULES, ResultOptions(), keeps_encoder=True)
+    options = TransducerOptions(method="greedy_search")
+    for window in windows(model.streaming, samples):
+        item = StepItem(0, window, rules.restart_encoder, rules.restart_search, options)
+        ends = [out for out in rules.push(model.streaming.run([item])[0], 0) if isinstance(out, SegmentEnd)]
+        for end in ends:
+            said.append(end.nbest)
+            rules.finish_segment(end.nbest)
+    said += [end.nbest for end in rules.flush(0) if isinstance(end, SegmentEnd)]
+    return [[model.tokens.pieces[token].replace("\u2581", " ") for token in nbest.tokens[0]] for nbest in said]
+
+
+def their_segments(folder, samples):
+    peer = Peer(
+        folder, "greedy_search", enable_endpoint_detection=True, rule1_min_trailing_silence=2.4,
+        rule2_min_trailing_silence=1.2, rule3_min_utterance_length=20.0,
+    )._recognizer  # fmt: skip
+    said, stream = [], peer.create_stream()
+    stream.accept_waveform(RATE, samples)
+    stream.input_finished()
+    while peer.is_ready(stream):
+        peer.decode_stream(stream)
+        if peer.is_endpoint(stream):
+            said.append(list(peer.tokens(stream)))
+            peer.reset(stream)
+    return [pieces for pieces in [*said, list(peer.tokens(stream))] if pieces]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_segments_end_where_sherpa_onnx_ends_them_and_go_on_from_the_same_tokens(tmp_path):
+    for path in (MODELS / "k2").iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "model.toml").write_text(SHERPAS_WAYS)
+    for seed in range(2):
+        pauses = [np.zeros(int(seconds * RATE), np.float32) for seconds in (3.1, 1.6)]
+        heard = [noise(3, seed), pauses[0], noise(2, seed + 10), pauses[1], noise(12, seed + 20), TAIL]
+        ours = our_segments(tmp_path, np.concatenate(heard))
+        assert len(ours) > 2
+        assert ours == their_segments(MODELS / "k2", np.concatenate(heard))
