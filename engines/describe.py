@@ -89,6 +89,7 @@ class _Inspector:
 
     def describe(self) -> ModelDescription:
         graphs = self._named_graphs() if self.manifest.names_graphs else self._found_graphs()
+        self._note_quantised(graphs.values())
         streaming, offline = self._halves(graphs)
         if streaming is None and offline is None and not self.findings.problems:
             self.findings.problem(
@@ -175,6 +176,14 @@ class _Inspector:
         config = sidefiles.read_yaml("config.yaml", folders, self.findings)
         train = sidefiles.read_yaml("train.yaml", folders, self.findings)
         return Graph(path, model, role, config, train)
+
+    def _note_quantised(self, graphs: Iterable[Graph]) -> None:
+        names = [graph.path.name for graph in graphs if transducer.QUANTISED in graph.model.metadata]
+        if names:
+            self.findings.note(
+                f"int8 by ONNX Runtime's quantiser: {', '.join(names)}; if that was the dynamic one, results in a "
+                "batch differ a little from results alone"
+            )
 
     def _halves(self, graphs: dict[Role, Graph]) -> tuple[StreamingSpec | None, OfflineSpec | None]:
         streaming: StreamingSpec | None = None

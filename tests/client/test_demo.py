@@ -1,3 +1,5 @@
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -49,6 +51,20 @@ def test_a_server_that_does_not_start_fails_the_demo_with_its_message(
     monkeypatch.setattr(demo, "EmbeddedServer", lambda arguments: EmbeddedServer(command=broken, arguments=arguments))
     assert demo.main() == 1
     assert "models/default: no encoder" in capsys.readouterr().err
+
+
+@pytest.mark.timeout(200)
+def test_the_demo_runs_as_written_with_the_embedded_model(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "client.demo", "--no-fetch"],
+        capture_output=True, text=True, cwd=tmp_path, timeout=190, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "CHORUS_CACHE": str(tmp_path / "empty")},
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "to the model english-u2pp" in result.stdout
+    rates = [float(rate) for rate in re.findall(r"^(?:Streaming|Offline) +WER (\S+) %", result.stdout, re.MULTILINE)]
+    assert len(rates) == 2
+    assert max(rates) <= 25
 
 
 @pytest.mark.slow

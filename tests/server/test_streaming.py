@@ -238,6 +238,25 @@ async def test_shutdown_lets_running_streams_finish_and_refuses_new_ones() -> No
         await stopping
 
 
+@pytest.mark.asyncio
+async def test_who_watches_the_health_hears_that_the_server_drains_while_streams_still_run() -> None:
+    started = start_server(tiny_config())
+    server = await started.__aenter__()
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        request = health_pb2.HealthCheckRequest(service="chorus.v1.Recognizer")
+        watch = health_pb2_grpc.HealthStub(channel).Watch(request)
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+        call = rpc.RecognizerStub(channel).StreamingRecognize()
+        await call.write(config_message())
+        await eventually(lambda: any(model.lanes.num_leased for model in server.models))
+        stopping = asyncio.create_task(started.__aexit__(None, None, None))
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        watch.cancel()
+        await call.done_writing()
+        assert (await rest(call))[-1].event.type == pb.SpeechEvent.END_OF_STREAM
+        await stopping
+
+
 async def _refusal(address: str) -> grpc.StatusCode:
     """Call on new connections until one is refused: a server that has been told to stop may still be on its way."""
     while True:
