@@ -89,7 +89,7 @@ PIP_COMPILE = CUSTOM_COMPILE_COMMAND="make requirements" $(PY) -m piptools compi
   --annotation-style=line $(ARGS)
 
 requirements: $(DEV_STAMP)  ## pin the packages anew after a change of pyproject.toml
-	$(PIP_COMPILE) --output-file=requirements/run.txt requirements/build.in pyproject.toml
+	$(PIP_COMPILE) --extra=plot --output-file=requirements/run.txt requirements/build.in pyproject.toml
 	$(PIP_COMPILE) --output-file=requirements/dev.txt --constraint=requirements/run.txt --extra=dev \
 	  requirements/build.in pyproject.toml
 

@@ -261,6 +261,13 @@ def test_wrong_or_cut_or_missing_file_is_refused_and_leaves_nothing(site: Site) 
     assert [path for path in cache.cache_folder().iterdir() if path.is_dir()] == []
 
 
+def test_address_that_cannot_be_reached_is_named_and_leaves_nothing(site: Site) -> None:
+    file = {"url": "http://127.0.0.1:9/tiny.onnx", "name": "model.onnx"}
+    with pytest.raises(PullFailed, match=r"http://127\.0\.0\.1:9/tiny\.onnx could not be fetched: .*refused"):
+        store.ensure("tiny", entries={"tiny": entry(files=[file])})
+    assert [path for path in cache.cache_folder().iterdir() if path.is_dir()] == []
+
+
 # --- registry and command line
 
 
