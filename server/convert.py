@@ -235,7 +235,7 @@ def _rule(name: str, rule: pb.EndpointRule) -> EndpointRule:
 def streaming_result(result: Result, channel_tag: int) -> pb.StreamingRecognizeResponse:
     """One result of one channel as a response message."""
     message = pb.StreamingRecognitionResult(
-        alternatives=[_alternative(alternative) for alternative in result.alternatives],
+        alternatives=[alternative(each) for each in result.alternatives],
         is_final=result.is_final,
         stability=result.stability,
         channel_tag=channel_tag,
@@ -258,22 +258,23 @@ def speech_event(event: SpeechEvent, channel_tag: int) -> pb.StreamingRecognizeR
 def offline_result(result: Result, channel_tag: int) -> pb.SpeechRecognitionResult:
     """One piece of a unary request's audio as a result message."""
     return pb.SpeechRecognitionResult(
-        alternatives=[_alternative(alternative) for alternative in result.alternatives],
+        alternatives=[alternative(each) for each in result.alternatives],
         channel_tag=channel_tag,
         start_ms=result.start_ms,
         end_ms=result.end_ms,
     )
 
 
-def _alternative(alternative: Alternative) -> pb.SpeechRecognitionAlternative:
+def alternative(one: Alternative) -> pb.SpeechRecognitionAlternative:
+    """One alternative of a result, words and tokens included."""
     return pb.SpeechRecognitionAlternative(
-        transcript=alternative.text,
-        confidence=alternative.confidence,
-        words=[_word(word) for word in alternative.words],
-        tokens=[_token(token) for token in alternative.tokens],
-        score=alternative.score,
-        hotword_score=alternative.hotword_score,
-        lm_score=alternative.lm_score,
+        transcript=one.text,
+        confidence=one.confidence,
+        words=[_word(word) for word in one.words],
+        tokens=[_token(token) for token in one.tokens],
+        score=one.score,
+        hotword_score=one.hotword_score,
+        lm_score=one.lm_score,
     )
 
 

@@ -14,9 +14,11 @@ from server.models import ServedModel
 from server.options import RecognitionOptions
 from server.session import Session
 from server.speaker.tagging import SpeakerTagger, Tagging
+from server.turns import one_by_one
 from speech.cutting import cut_at_quiet
 from speech.recognition import whole_result
 from speech.results import Result, SpeechEvent
+from speech.transcript import Timeline, alternatives
 
 
 class OfflineRecognizer:
@@ -97,6 +99,8 @@ class OfflineRecognizer:
         )  # fmt: skip
         output = await model.recognize(item)
         rate = model.sample_rate
+        timeline = Timeline(begin * 1000 // rate, model.encoder_frame_ms, model.token_lead_ms)
+        best = alternatives(output.nbest, model.tokens, timeline, options.results, options.results.max_alternatives)
         return whole_result(
             output.nbest,
             tokens=model.tokens,
@@ -105,6 +109,7 @@ class OfflineRecognizer:
             start_ms=begin * 1000 // rate,
             end_ms=end * 1000 // rate,
             lead_ms=model.token_lead_ms,
+            found=await one_by_one(best),
         )
 
     async def _through_stream(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -20,6 +21,7 @@ from server.models import Models, ServedModel
 from server.offline import OfflineRecognizer
 from server.places import Places
 from server.stream_call import StreamCall, streaming_options
+from server.turns import one_by_one
 from speech.errors import BadAudio
 
 END: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs lack it
@@ -67,8 +69,9 @@ class RecognizerServicer(rpc.RecognizerServicer):
             if hotwords is not None:
                 response.hotwords.CopyFrom(hotwords_report(hotwords.num_hotwords, hotwords.unspellable))
             for tag, result in results:
-                response.results.append(convert.offline_result(result, tag))
-                await asyncio.sleep(0)  # hours of words are tens of milliseconds of building
+                message = convert.offline_result(replace(result, alternatives=()), tag)
+                message.alternatives.extend(await one_by_one(map(convert.alternative, result.alternatives)))
+                response.results.append(message)
             return response
         raise AssertionError("unreachable: the call ended with an error")
 

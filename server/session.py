@@ -13,6 +13,7 @@ from engines.streaming import StepItem
 from server.models import ServedModel
 from server.options import RecognitionOptions
 from server.stream_stats import StreamStats
+from server.turns import one_by_one
 from speech.framing import Framer, Window
 from speech.recognition import Outcome, Recognition, SegmentEnd
 from speech.results import Result, SpeechEvent
@@ -138,4 +139,5 @@ class Session:
             decoding = self._options.decoding
             item = RescoreItem(end.history, nbest, decoding.ctc_weight, decoding.reverse_weight)
             nbest = await self._model.rescore(item)
-        await self._handle(self._recognition.finish_segment(nbest))
+        found = await one_by_one(self._recognition.alternatives(nbest))
+        await self._handle(self._recognition.finish_segment(nbest, found))

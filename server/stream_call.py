@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from server.intake import Intake, open_intake
 from server.models import ServedModel
 from server.options import MAX_CHANNELS, RecognitionOptions
 from server.session import Session
+from server.turns import one_by_one
 from server.watchdog import IdleWatchdog
 from speech.errors import BadAudio
 from speech.results import Result, SpeechEvent
@@ -163,13 +165,21 @@ class StreamCall:
     def _emitter(self, tag: int) -> Callable[[Result | SpeechEvent], Awaitable[None]]:
         async def emit(outcome: Result | SpeechEvent) -> None:
             if isinstance(outcome, Result):
-                message = convert.streaming_result(outcome, tag)
+                message = await _result_message(outcome, tag)
             else:
                 message = convert.speech_event(outcome, tag)
             async with self._writing:  # gRPC allows one write at a time; channels finish chunks together
                 await self._write_in_time(message)
 
         return emit
+
+
+async def _result_message(result: Result, tag: int) -> pb.StreamingRecognizeResponse:
+    if not result.is_final:  # one alternative without words
+        return convert.streaming_result(result, tag)
+    message = convert.streaming_result(replace(result, alternatives=()), tag)
+    message.results[0].alternatives.extend(await one_by_one(map(convert.alternative, result.alternatives)))
+    return message
 
 
 def streaming_options(config: pb.StreamingRecognitionConfig, model: ServedModel) -> RecognitionOptions:

@@ -4,6 +4,7 @@ Knows segments, endpoints and when the engine must start anew; knows nothing of 
 in as encoder frames and go out as milliseconds of the stream.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from speech.endpoint import EndpointConfig, decide
 from speech.history import EncoderHistory
-from speech.results import EventKind, Result, SpeechEvent
+from speech.results import Alternative, EventKind, Result, SpeechEvent
 from speech.search.nbest import Nbest
 from speech.transcript import (
     TOKEN_LEAD_MS,
@@ -142,14 +143,19 @@ class Recognition:
         endpoint = SpeechEvent(EventKind.ENDPOINT, self._ms(self._num_frames), rule)
         return [*outcomes, endpoint, self._end_segment(output.nbest, rule)]
 
-    def finish_segment(self, nbest: Nbest) -> list[Outcome]:
+    def alternatives(self, nbest: Nbest) -> Iterator[Alternative]:
+        """Make the alternatives of the ended segment's final result, one by one: many take long."""
+        return alternatives(nbest, self._tokens, self._timeline, self._options, self._options.max_alternatives)
+
+    def finish_segment(self, nbest: Nbest, found: tuple[Alternative, ...] | None = None) -> list[Outcome]:
         """Take the ended segment's n-best list, re-ordered or as it was; return its final result.
 
+        `found`: its `alternatives`, where they have been drawn already.
         Where rescoring prefers silence, there is no final: an empty partial takes back what was told.
         """
         assert self._ending is not None, "finish_segment follows a SegmentEnd"
         outcomes: list[Outcome] = []
-        final = self._final(nbest)
+        final = self._final(nbest, found)
         if final is not None:
             outcomes.append(final)
             self.segment += 1
@@ -219,13 +225,13 @@ class Recognition:
             audio_processed_ms=self._audio_ms,
         )
 
-    def _final(self, nbest: Nbest) -> Result | None:
+    def _final(self, nbest: Nbest, found: tuple[Alternative, ...] | None) -> Result | None:
         if not best_text(nbest, self._tokens):
             return None
         timeline = self._timeline
         start_ms, end_ms = speech_span(nbest, timeline)
         return Result(
-            alternatives=alternatives(nbest, self._tokens, timeline, self._options, self._options.max_alternatives),
+            alternatives=tuple(self.alternatives(nbest)) if found is None else found,
             is_final=True,
             stability=1.0,
             segment=self.segment,

@@ -3,7 +3,7 @@
 import itertools
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -103,16 +103,19 @@ def stability(nbest: Nbest) -> float:
 
 def alternatives(
     nbest: Nbest, tokens: Tokens, timeline: Timeline, options: ResultOptions, limit: int
-) -> tuple[Alternative, ...]:
-    """Return up to `limit` alternatives, best first, each text once, empty texts left out."""
-    found: dict[str, Alternative] = {}
+) -> Iterator[Alternative]:
+    """Make up to `limit` alternatives, best first, each text once, empty texts left out.
+
+    One may take a millisecond, with words and tokens of 20 s: draw them one by one where others wait.
+    """
+    told: set[str] = set()
     for index in range(len(nbest.tokens)):
-        if len(found) == limit:
+        if len(told) == limit:
             break
         text = tokens.text(nbest.tokens[index].tolist())
-        if text and text not in found:
-            found[text] = _alternative(nbest, index, text, tokens, timeline, options)
-    return tuple(found.values())
+        if text and text not in told:
+            told.add(text)
+            yield _alternative(nbest, index, text, tokens, timeline, options)
 
 
 def best_alternative(nbest: Nbest, text: str) -> Alternative:
@@ -141,14 +144,20 @@ def whole_result(
     end_ms: int,
     segment: int = 0,
     lead_ms: float = TOKEN_LEAD_MS,
+    found: tuple[Alternative, ...] | None = None,
 ) -> Result | None:
-    """Return the final result of a piece of audio that lies at start_ms to end_ms; None when nothing was said."""
+    """Return the final result of a piece of audio that lies at start_ms to end_ms; None when nothing was said.
+
+    `found`: its `alternatives`, where they have been drawn already.
+    """
     timeline = Timeline(start_ms, frame_ms, lead_ms)
     if not best_text(nbest, tokens):
         return None
     begin, end = speech_span(nbest, timeline)
     return Result(
-        alternatives=alternatives(nbest, tokens, timeline, options, options.max_alternatives),
+        alternatives=tuple(alternatives(nbest, tokens, timeline, options, options.max_alternatives))
+        if found is None
+        else found,
         is_final=True,
         stability=1.0,
         segment=segment,

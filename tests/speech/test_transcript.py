@@ -36,7 +36,7 @@ def test_a_partial_is_the_first_part_of_a_final(
     nbest, timeline = nbest_of(hypotheses, frames), Timeline(origin, frame_ms)
     starts, ends = timeline.spans(nbest.times[0].tolist())
     assert speech_span(nbest, timeline) == (starts[0], ends[-1])
-    full = alternatives(nbest, TOKENS, timeline, ResultOptions(), 1)
+    full = tuple(alternatives(nbest, TOKENS, timeline, ResultOptions(), 1))
     assert (best_alternative(nbest, best_text(nbest, TOKENS)),) == full
 
 
