@@ -199,8 +199,7 @@ class Diarizing:
 
     async def _embed(self, index: int, piece: Piece) -> None:
         try:
-            async with self._model.bulk:
-                embedded = await self._model.pieces.embed(piece.samples)
+            embedded = await self._model.embed_of_long(piece.samples)
             self._vectors[index] = embedded.vector
             self._filled += embedded.filled_share
         finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -101,11 +101,13 @@ class VoiceEmbedding:
     async def _submit(self, pieces: list[Samples]) -> None:
         for piece in pieces:
             await self._places.acquire()
-            self._pieces.append((self._group.create_task(self._embed(piece)), len(piece)))
+            # Only a voice's first piece is refused by a full queue; what was begun goes on.
+            embed = self._model.embed_of_long if self._pieces else self._model.pieces.embed
+            self._pieces.append((self._group.create_task(self._embed(embed, piece)), len(piece)))
 
-    async def _embed(self, piece: Samples) -> PieceVector:
+    async def _embed(self, embed: Callable[[Samples], Awaitable[PieceVector]], piece: Samples) -> PieceVector:
         try:
-            return await self._model.pieces.embed(piece)
+            return await embed(piece)
         finally:
             self._places.release()
 

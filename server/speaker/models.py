@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 
 from batcher.dynamic import DynamicBatcher
+from batcher.errors import Overloaded
 from engines.errors import BadModel
 from engines.ort import OrtOptions
 from engines.segmentation.interface import Segmentation
@@ -25,10 +26,13 @@ from server.config import Config, SpeakerConfig
 from server.discovery import Folders
 from server.errors import StartFailed, UnknownModel
 from server.gallery.store import Space
-from server.speaker.batching import PieceBatcher
+from server.speaker.batching import PieceBatcher, PieceVector
+from speech.audio import Samples
 from speech.verification.pieces import TAIL_S
 
 WARM_UP_FRAMES = (98, 148, 198, 298)  # 1, 1.5, 2 and 3 s: the lengths that queries and diarization ask for
+
+RETRY_S = 0.05  # a piece that found the queue full asks again after this
 
 log = structlog.get_logger()
 
@@ -70,7 +74,7 @@ class ServedSpeaker:
         self.window_s = config.window_s if fixed is None else _samples(engine, fixed) / engine.sample_rate
         self.tail_s = TAIL_S if fixed is None else engine.min_samples / engine.sample_rate
         # Long audio shares half of the queue: however many recordings come at once, single requests find room.
-        self.bulk = asyncio.Semaphore(max(1, config.max_queue_size // 2))
+        self._bulk = asyncio.Semaphore(max(1, config.max_queue_size // 2))
         self.pieces = PieceBatcher(engine, config, workers, num_workers, fixed)
 
     @property
@@ -85,6 +89,18 @@ class ServedSpeaker:
     def space(self) -> Space:
         """What this model's vectors are comparable with."""
         return Space(self.engine.fingerprint, self.engine.name, self.engine.dimension)
+
+    async def embed_of_long(self, samples: Samples) -> PieceVector:
+        """Embed one piece of a recording, which waits where single requests fill the queue: hours must not be lost.
+
+        Raises as PieceBatcher.embed does, but never Overloaded.
+        """
+        async with self._bulk:
+            while True:
+                try:
+                    return await self.pieces.embed(samples)
+                except Overloaded:
+                    await asyncio.sleep(RETRY_S)
 
     def batchers(self) -> Iterator[tuple[str, DynamicBatcher[Any, Any]]]:
         """Every batcher with its name."""

@@ -27,6 +27,7 @@ from tests.server.speaker.support import (
     WESPEAKER,
     LoudnessVad,
     config,
+    embed_request,
     float32,
     folder_of,
     frozen,
@@ -36,7 +37,7 @@ from tests.server.speaker.support import (
     voice,
     voice_of,
 )
-from tests.server.support import RATE
+from tests.server.support import RATE, eventually
 
 CODE = grpc.StatusCode
 FIRST, SECOND = 1, 4  # seeds of two hums of different pitch
@@ -246,6 +247,36 @@ async def test_more_recordings_than_the_queue_has_places_are_all_done(folder: Pa
         answers = await asyncio.gather(*(stub.Diarize(request(dialogue())) for _ in range(12)))
 
         assert all(near(each, TRUTH) for each in answers)
+
+
+@pytest.mark.asyncio
+async def test_a_recording_waits_where_single_requests_fill_the_queue(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = threading.Event()
+
+    class Gated(SpectrumEngine):
+        def embed(self, features: Sequence[np.ndarray]) -> np.ndarray:
+            assert opened.wait(60)
+            return super().embed(features)
+
+    monkeypatch.setattr(models, "open_speaker", Gated)
+    async with speaking(folder, max_queue_size=2, workers=1, default_model=WESPEAKER) as (server, stub):
+        batcher = server.speakers.find("").pieces.batcher
+        singles: list[Any] = []
+        try:
+            while batcher.num_waiting < 2:
+                singles.append(stub.Embed(embed_request(voice(1.0, 1))))
+                await eventually(lambda: batcher.stats.submitted + batcher.stats.rejected >= len(singles))
+            diarization = stub.Diarize(request(dialogue()))
+            await eventually(lambda: batcher.stats.rejected > 0)
+            assert not diarization.done()
+            code, details = await refused(stub.Embed(embed_request(voice(1.0, 2))))
+            assert (code, "queue is full" in details) == (CODE.RESOURCE_EXHAUSTED, True)
+        finally:
+            opened.set()
+        assert near(await diarization, TRUTH)
+        assert len(await asyncio.gather(*singles)) == len(singles)
 
 
 @pytest.mark.asyncio
