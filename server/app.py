@@ -26,8 +26,9 @@ from server.errors import StartFailed
 from server.gallery.gallery import Gallery
 from server.hotwords import Hotwords
 from server.housekeeping import watch_integrity, watch_loop_lag
+from server.loading import load_models
 from server.metrics import Metrics
-from server.models import Models, ServedModel, load_models, usable_cores
+from server.models import Models, ServedModel, usable_cores
 from server.offline import OfflineRecognizer
 from server.places import Places
 from server.servicer import RecognizerServicer
@@ -103,11 +104,13 @@ async def start_server(config: Config) -> AsyncIterator[Server]:
 
 
 def _load(config: Config, stack: ExitStack) -> tuple[Models, SpeakerModels]:
-    """Load whatever the folders hold; blocks."""
+    """Load whatever the folders hold, both kinds of model side by side; blocks."""
     folders = discover(config)
-    models = load_models(folders.recognisers, config, stack)
     threads = config.engine.threads or usable_cores()
-    return models, load_speakers(folders, config, threads, stack)
+    ends = stack.enter_context(ExitStack()), stack.enter_context(ExitStack())  # one for each thread
+    with ThreadPoolExecutor(1, thread_name_prefix="load") as beside:
+        speakers = beside.submit(load_speakers, folders, config, threads, ends[1])
+        return load_models(folders.recognisers, config, ends[0]), speakers.result()
 
 
 def _start_batchers(

@@ -6,21 +6,16 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from importlib.resources import files
 from pathlib import Path
 
-import structlog
-from threadpoolctl import threadpool_limits
-
 from batcher.config import DynamicConfig
 from batcher.dynamic import DynamicBatcher
 from batcher.steps import StepBatcher
-from engines.describe import inspect
-from engines.errors import BadModel
-from engines.load import EngineOptions, LoadedModel, load, load_streaming, with_lm, with_lodr
+from engines.load import LoadedModel
 from engines.recordings import OfflineItem, OfflineOutput
 from engines.rescoring import RescoreItem
 from engines.streaming import StepItem, StepOutput, StreamingEngine
@@ -37,11 +32,7 @@ from speech.search.options import DEFAULT_BEAM
 from speech.tokens import TokenTable
 from speech.transcript import TOKEN_LEAD_MS
 
-DEFAULT_LANES = 2  # measured on 2 cores (docs/benchmarks.md); more need more processors than an interpreter can feed
 BACKGROUND = 5  # niceness of unary work: on full cores live streams come first, and a stream waits for its rescoring
-WARM_UP_BATCHES = (1, 2)  # compiles the search; larger batches reuse what these allocated
-
-log = structlog.get_logger()
 
 
 def usable_cores() -> int:
@@ -292,70 +283,3 @@ def find_models(root: Path) -> list[Path]:
 
 def _is_model(folder: Path) -> bool:
     return (folder / "model.toml").is_file() or any(folder.glob("*.onnx"))
-
-
-def load_models(folders: Iterable[Path], config: Config, stack: ExitStack) -> Models:
-    """Check, load and warm up the recognisers in `folders`; blocks for as long as that takes.
-
-    Engines and threads are closed by `stack`. Raises StartFailed or BadModel saying which folder is wrong and why.
-    """
-    # The features' small products lose far more to the spinning threads of numpy's BLAS than they gain: 12 ms instead
-    # of 0.3 ms a chunk, measured on 2 cores.
-    threadpool_limits(1, user_api="blas")
-    threads = config.engine.threads or usable_cores()
-    num_lanes = config.engine.lanes or min(DEFAULT_LANES, threads)
-    served: list[ServedModel] = []
-    misfits: list[str] = []
-    lodr_misfits: list[str] = []
-    for folder in folders:
-        description = inspect(folder)
-        if any(model.name == description.name for model in served):
-            raise BadModel(
-                f"{folder}: a second model named {description.name!r}; give one of them another name in model.toml"
-            )
-        options = EngineOptions(
-            num_slots=-(-config.streaming.max_streams // num_lanes),
-            max_batch=config.streaming.max_batch_size,
-            offline_batch=config.offline.max_batch_size,
-            rescoring_batch=config.rescoring.max_batch_size,
-            threads=max(1, threads // num_lanes),
-            spinning=config.engine.spinning,
-            provider=config.engine.provider,
-            rewrite=config.engine.rewrite_graphs,
-        )
-        loaded = load(description, options)
-        if config.lm is not None:
-            loaded = _fitted(with_lm, loaded, Path(config.lm), misfits)
-        if config.lodr is not None:
-            loaded = _fitted(with_lodr, loaded, Path(config.lodr), lodr_misfits)
-        engines = _engines(loaded, options, num_lanes)
-        served.append(ServedModel(loaded, engines, config, stack))
-        log.info("model loaded", model=description.name, folder=str(folder), methods=served[-1].methods)
-    if config.lm is not None and served and not any(model.lm for model in served):
-        raise StartFailed(f"lm: no model can use it; {misfits[0]}")
-    if config.lodr is not None and served and not any(model.lodr for model in served):
-        raise StartFailed(f"lodr: no model can use it; {lodr_misfits[0]}")
-    return Models(served, config.default_model)
-
-
-def _fitted(
-    give: Callable[[LoadedModel, Path], LoadedModel], loaded: LoadedModel, path: Path, misfits: list[str]
-) -> LoadedModel:
-    """Give the model the server's language model (or LODR bigram) if it fits; else go without, and say so."""
-    try:
-        return give(loaded, path)
-    except BadModel as error:
-        misfits.append(f"{loaded.description.name}: {error}")
-        log.warning("language model not used", model=loaded.description.name, reason=str(error))
-        return loaded
-
-
-def _engines(loaded: LoadedModel, options: EngineOptions, num_lanes: int) -> list[StreamingEngine]:
-    """The model's streaming engine and its copies, warmed up; none where it does not stream."""
-    if loaded.streaming is None:
-        return []
-    engines = [loaded.streaming]
-    engines += [load_streaming(loaded.description, loaded.tokens, options) for _ in range(num_lanes - 1)]
-    for engine in engines:
-        engine.warm_up(WARM_UP_BATCHES)
-    return engines

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from speech.biasing.ngram import UNKNOWN, UNKNOWN_LOG10, NgramLm, Ngrams, build_lm
 from speech.errors import BadLanguageModel
@@ -55,28 +56,34 @@ def _header(lines: Iterator[tuple[int, str]]) -> list[int]:
 
 def _section(lines: Iterator[tuple[int, str]], order: int, count: int, words: dict[str, int]) -> Ngrams:
     """Read one order's n-grams up to the next section's title; unigrams give the words their numbers."""
-    ids = np.zeros((count, order), np.int32)
-    log_probs, backoffs = np.zeros(count, np.float32), np.zeros(count, np.float32)
-    at = 0
     if order > 1:
         _title(lines, order)
+    first, rows = _rows(lines, order, count)
+    if order == 1:
+        for at, row in enumerate(rows):
+            words.setdefault(row[1], at)
+    if len(rows) < count or (order == 1 and len(words) < count):
+        distinct = "distinct " if order == 1 else ""
+        least = min(len(rows), len(words))
+        raise BadLanguageModel(f"the ARPA file has {least} {distinct}{order}-grams; it announces {count}")
+    log_probs, backoffs = _logs(first, [row[0] for row in rows], [_backoff(row, order) for row in rows])
+    return Ngrams(_numbers(first, rows, order, words), log_probs, backoffs)
+
+
+def _rows(lines: Iterator[tuple[int, str]], order: int, count: int) -> tuple[int, list[list[str]]]:
+    """Return the number of the section's first line, and its lines' fields: columns are converted faster than lines."""
+    first, rows = 0, []
     for number, line in lines:
         if not line:
             break
         fields = line.split()
-        if at == count or not order + 1 <= len(fields) <= order + 2:
+        if len(rows) == count or not order + 1 <= len(fields) <= order + 2:
             raise BadLanguageModel(
                 f"line {number} of the ARPA file is {line[:80]!r}: one of {count} {order}-grams expected"
             )
-        if order == 1:
-            words.setdefault(fields[1], at)
-        log_probs[at], backoffs[at] = _logs(number, fields[0], fields[order + 1] if len(fields) > order + 1 else "0")
-        ids[at] = [_number(number, word, words) for word in fields[1 : order + 1]]
-        at += 1
-    if at < count or (order == 1 and len(words) < count):
-        distinct = "distinct " if order == 1 else ""
-        raise BadLanguageModel(f"the ARPA file has {min(at, len(words))} {distinct}{order}-grams; it announces {count}")
-    return Ngrams(ids, log_probs, backoffs)
+        first = first or number
+        rows.append(fields)
+    return first, rows
 
 
 def _title(lines: Iterator[tuple[int, str]], order: int) -> None:
@@ -88,21 +95,45 @@ def _title(lines: Iterator[tuple[int, str]], order: int) -> None:
     raise BadLanguageModel(f"the ARPA file ends before its {order}-grams")
 
 
-def _logs(number: int, log10: str, backoff10: str) -> tuple[float, float]:
-    """Return probability and back-off as natural logs."""
+def _backoff(row: list[str], order: int) -> str:
+    return row[order + 1] if len(row) > order + 1 else "0"
+
+
+def _logs(first: int, log10s: list[str], backoffs10: list[str]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return probabilities and back-offs as natural logs; `first` is the line of the first."""
+    values, backoffs = _floats(log10s), _floats(backoffs10)
+    is_good = (values >= _FLOOR_LOG10 - 1) & (values <= 0.0) & (np.abs(backoffs) <= -_FLOOR_LOG10)
+    if not is_good.all():
+        at = int(is_good.argmin())
+        raise BadLanguageModel(f"line {first + at} of the ARPA file has the logs {log10s[at]!r} and {backoffs10[at]!r}")
+    return (values * _LOG_10).astype(np.float32), (backoffs * _LOG_10).astype(np.float32)
+
+
+def _floats(texts: list[str]) -> NDArray[np.float64]:
+    """Convert numbers, NaN for what is none."""
     try:
-        values = float(log10), float(backoff10)
+        return np.fromiter(map(float, texts), np.float64, len(texts))
     except ValueError:
-        values = math.nan, math.nan
-    if not (_FLOOR_LOG10 - 1 <= values[0] <= 0.0 and abs(values[1]) <= -_FLOOR_LOG10):
-        raise BadLanguageModel(f"line {number} of the ARPA file has the logs {log10!r} and {backoff10!r}")
-    return values[0] * _LOG_10, values[1] * _LOG_10
+        return np.array([_float(text) for text in texts])
 
 
-def _number(number: int, word: str, words: dict[str, int]) -> int:
-    if word not in words:
-        raise BadLanguageModel(f"line {number} of the ARPA file has the word {word!r}, which is no 1-gram of it")
-    return words[word]
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _numbers(first: int, rows: list[list[str]], order: int, words: dict[str, int]) -> NDArray[np.int32]:
+    """Return the words' numbers, (n-grams, order); `first` is the line of the first."""
+    flat = (words.get(word, -1) for row in rows for word in row[1 : order + 1])
+    numbers = np.fromiter(flat, np.int32, len(rows) * order).reshape(-1, order)
+    if numbers.min(initial=0) < 0:
+        at, column = np.argwhere(numbers < 0)[0]
+        raise BadLanguageModel(
+            f"line {first + at} of the ARPA file has the word {rows[at][1 + column]!r}, which is no 1-gram of it"
+        )
+    return numbers
 
 
 def _with_unknown(unigrams: Ngrams, number: int) -> Ngrams:
