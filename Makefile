@@ -13,6 +13,12 @@ PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip install --quiet --no-input --disable-pip-version-check
 RUN_STAMP := $(VENV)/.installed-run
 DEV_STAMP := $(VENV)/.installed-dev
+COMPILED_STAMP := $(VENV)/.compiled
+# Modules that compile their functions when they are imported, the longest first.
+KERNELS := speech.search.kernels speech.search.transducer.kernels engines.kernels.campplus speech.search.prefix_tree \
+  speech.biasing.batch
+KERNEL_SOURCES := speech/compiling.py $(wildcard speech/search/*.py speech/search/transducer/*.py speech/biasing/*.py \
+  engines/kernels/*.py)
 SOURCES := protos batcher speech engines server client
 PROTOS = $(shell find protos -name '*.proto' | sort)
 
@@ -23,7 +29,7 @@ PROTOS = $(shell find protos -name '*.proto' | sort)
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
-demo: $(RUN_STAMP)  ## start a server, stream the demo audio to it, show the transcript
+demo: $(COMPILED_STAMP)  ## start a server, stream the demo audio to it, show the transcript
 	@$(PY) -m client.demo $(ARGS)
 
 test: $(DEV_STAMP)  ## run the tests
@@ -45,7 +51,7 @@ format: $(DEV_STAMP)  ## mend what ruff can mend
 bench: $(DEV_STAMP)  ## measure speed, latency and memory; some with: make bench BENCHMARKS="search features"
 	@set -e; for name in $(BENCHMARKS); do echo "== $$name" && $(PY) -m benchmarks.$$name $(ARGS); done
 
-install: $(RUN_STAMP)  ## make .venv with the pinned run-time packages and the command `chorus`
+install: $(COMPILED_STAMP)  ## make .venv with the pinned run-time packages and the command `chorus`
 
 # The repository root is the include path, so that generated code says `from protos import recognizer_pb2`.
 define protoc
@@ -82,6 +88,12 @@ $(RUN_STAMP): requirements/run.txt pyproject.toml $(PY)
 
 $(DEV_STAMP): requirements/dev.txt pyproject.toml $(PY)
 	$(call install,requirements/dev.txt,$(RUN_STAMP) $(DEV_STAMP))
+
+# Ahead of the first start, two at a time: a server would compile one after the other. Kept in __pycache__ folders.
+$(COMPILED_STAMP): $(KERNEL_SOURCES) $(RUN_STAMP)
+	@echo "Compiling the searches; this takes less than a minute, once" >&2
+	@printf '%s\n' $(KERNELS) | xargs -P 2 -I{} $(PY) -c 'import {}'
+	@touch $@
 
 # The options leave every address out of the pinned files. Takes newer versions only with ARGS=--upgrade.
 PIP_COMPILE = CUSTOM_COMPILE_COMMAND="make requirements" $(PY) -m piptools compile --quiet --generate-hashes \

@@ -19,6 +19,7 @@ from benchmarks.load_child import run_in_child
 from benchmarks.server_process import server
 from client.load import LoadOptions
 from engines.describe import inspect
+from server.discovery import EMBEDDED_DEFAULT
 from server.models import embedded_models, find_models, usable_cores
 
 
@@ -31,7 +32,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--method", default="CTC_PREFIX_BEAM")
     arguments = parser.parse_args()
-    folder = find_models(arguments.models or embedded_models())[0]
+    folder = find_models(arguments.models or embedded_models() / EMBEDDED_DEFAULT)[0]
     spec = inspect(folder).streaming
     assert spec is not None, f"{folder} does not stream"
     chunk_s = spec.chunk * spec.subsampling / 100

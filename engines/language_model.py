@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import threading
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,16 +16,19 @@ from speech.errors import BadLanguageModel
 from speech.tokens import TokenTable
 
 _KENLM_MAGIC = b"mmap lm http://kheafield.com/code"
+_reading = threading.Lock()
+"""Held while a file is read, so that threads which want the same one wait for it instead of reading it again."""
 
 
 def read_lm(path: Path) -> NgramLm | HashedLm:
     """Read an ARPA file (.arpa, or gzipped) or a KenLM binary; seconds for a big one, at once for one read before.
 
-    Raises BadModel naming the file, the line and what is wrong.
+    Any thread; what is returned is not written to. Raises BadModel naming the file, the line and what is wrong.
     """
     try:
         stat = path.stat()
-        return _read(path.resolve(), stat.st_mtime_ns, stat.st_size)
+        with _reading:
+            return _read(path.resolve(), stat.st_mtime_ns, stat.st_size)
     except OSError as error:
         raise BadModel(f"{path}: cannot be read: {error.strerror or error}") from error
     except (BadLanguageModel, UnicodeDecodeError, EOFError) as error:

@@ -21,18 +21,17 @@ from protos import recognizer_pb2_grpc as rpc
 from protos import speaker_pb2, speaker_pb2_grpc
 from server.calls import Calls
 from server.config import Config
-from server.discovery import discover
 from server.errors import StartFailed
 from server.gallery.gallery import Gallery
 from server.hotwords import Hotwords
 from server.housekeeping import watch_integrity, watch_loop_lag
-from server.loading import load_models
+from server.loading import load_served
 from server.metrics import Metrics
 from server.models import Models, ServedModel, usable_cores
 from server.offline import OfflineRecognizer
 from server.places import Places
 from server.servicer import RecognizerServicer
-from server.speaker.models import ServedSpeaker, SpeakerModels, load_speakers
+from server.speaker.models import ServedSpeaker, SpeakerModels
 from server.speaker.servicer import SpeakerServicer
 from server.speaker.tagging import SpeakerTagger
 from server.tls import credentials
@@ -86,7 +85,7 @@ async def start_server(config: Config) -> AsyncIterator[Server]:
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
         engines = stack.enter_context(ExitStack())
-        models, speakers = await loop.run_in_executor(None, _load, config, engines)
+        models, speakers = await loop.run_in_executor(None, load_served, config, engines)
         metrics = Metrics()
         metrics.watch(models, speakers)
         server = Server(config, models, speakers, metrics)
@@ -101,16 +100,6 @@ async def start_server(config: Config) -> AsyncIterator[Server]:
         yield server
         log.info("draining", grace_s=config.listen.grace_s)
         await server.set_serving(False)
-
-
-def _load(config: Config, stack: ExitStack) -> tuple[Models, SpeakerModels]:
-    """Load whatever the folders hold, both kinds of model side by side; blocks."""
-    folders = discover(config)
-    threads = config.engine.threads or usable_cores()
-    ends = stack.enter_context(ExitStack()), stack.enter_context(ExitStack())  # one for each thread
-    with ThreadPoolExecutor(1, thread_name_prefix="load") as beside:
-        speakers = beside.submit(load_speakers, folders, config, threads, ends[1])
-        return load_models(folders.recognisers, config, ends[0]), speakers.result()
 
 
 def _start_batchers(

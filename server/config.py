@@ -161,14 +161,16 @@ class LogConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every setting of a server."""
 
-    # A folder of model folders, one model folder, or a name of `chorus models list`, fetched if need be; or several,
-    # separated by commas. None: the embedded models, and those that were fetched.
+    # A folder of model folders, one model folder, a name of `chorus models list`, fetched if need be, or of an embedded
+    # model; or several, separated by commas. None is "embedded,fetched": those that come with Chorus, with english-u2pp
+    # the first, and those that were fetched.
     models: str | None = None
     # A language model (ARPA or KenLM binary) for every model that it fits and whose model.toml names none.
     lm: str | None = None
     # A token bigram (ARPA or KenLM trie) that requests may have subtracted from it: LODR, for transducers.
     lodr: str | None = None
-    # Model for requests that name none; None takes the only one, or the first by name.
+    # Model for requests that name none; None takes the only one, or the first: as `models` lists them, in one folder by
+    # name.
     default_model: str | None = None
     # "auto": uvloop where it is installed, else asyncio's own loop.
     event_loop: Choice = "auto"

@@ -15,8 +15,10 @@ from server.config import Config
 from server.errors import StartFailed
 from server.models import embedded_models, find_models
 
-EMBEDDED = "embedded"
-"""The name of the models that come with Chorus, among places of models."""
+EMBEDDED, FETCHED = "embedded", "fetched"
+"""Names for the models that come with Chorus, and for those that were fetched before, among places of models."""
+EMBEDDED_DEFAULT = "english-u2pp"
+"""The embedded model that comes before the others, and so answers requests which name none."""
 
 log = structlog.get_logger()
 
@@ -48,19 +50,29 @@ def discover(config: Config) -> Folders:
 
 def _folders(models: str | None) -> list[Path]:
     """Every model folder, each once: of the places and names given, or the embedded and the fetched ones."""
-    if models is None:
-        return [*find_models(embedded_models()), *filter(None, (installed(name) for name in registry()))]
-    found = [folder for place in models.split(",") for folder in _folders_at(place.strip())]
-    return list(dict.fromkeys(found))
+    places = f"{EMBEDDED},{FETCHED}" if models is None else models
+    found = list(dict.fromkeys(folder for place in places.split(",") for folder in _folders_at(place.strip())))
+    if not found:
+        raise StartFailed(f"models {places!r}: none was fetched yet; `chorus models pull NAME` fetches one")
+    return found
 
 
 def _folders_at(place: str) -> list[Path]:
     """The model folders of one place: a folder comes before a name, so that nothing is fetched by mistake."""
     root = Path(place)
-    if place == EMBEDDED and not root.is_dir():
-        root = embedded_models()
-    elif place in registry() and not root.is_dir():
+    if root.is_dir():
+        return _models_at(root)
+    if place == EMBEDDED:
+        return sorted(_models_at(embedded_models()), key=lambda folder: folder.name != EMBEDDED_DEFAULT)
+    if place == FETCHED:
+        return list(filter(None, (installed(name) for name in registry())))
+    if place in registry():
         return [ensure(place, log.info)]
+    own = {folder.name: folder for folder in find_models(embedded_models())}
+    return [own[place]] if place in own else _models_at(root)
+
+
+def _models_at(root: Path) -> list[Path]:
     folders = find_models(root)
     if not folders:
         raise StartFailed(f"{root}: no model folder in it; `chorus models check {root}` says what was looked for")

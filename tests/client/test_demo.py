@@ -23,8 +23,8 @@ def test_the_demo_shows_growing_texts_and_is_not_content_with_nonsense(
     """The tiny model has random weights: all of the demo runs, and its last word is that something is broken."""
     asked: list[str] = []
 
-    def tiny_server(arguments: list[str]) -> EmbeddedServer:
-        asked.extend(arguments)
+    def tiny_server(models: str, *, arguments: list[str]) -> EmbeddedServer:
+        asked.extend([*arguments, models])
         return EmbeddedServer(TINY)  # which no language model of words fits
 
     monkeypatch.setattr(demo, "EmbeddedServer", tiny_server)
@@ -34,6 +34,7 @@ def test_the_demo_shows_growing_texts_and_is_not_content_with_nonsense(
     shown = capsys.readouterr().out
     assert asked[0] == "--lm"
     assert Path(asked[1]).is_file(), "the bundled language model"
+    assert asked[2] == "english-u2pp,fetched", "no model that the demo does not show"
     with demo.bundled_samples() as samples:
         assert samples
         for sample in samples:
@@ -48,7 +49,7 @@ def test_a_server_that_does_not_start_fails_the_demo_with_its_message(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken = [sys.executable, "-c", "import sys; sys.exit('models/default: no encoder')"]
-    monkeypatch.setattr(demo, "EmbeddedServer", lambda arguments: EmbeddedServer(command=broken, arguments=arguments))
+    monkeypatch.setattr(demo, "EmbeddedServer", lambda models, arguments: EmbeddedServer(command=broken))
     assert demo.main() == 1
     assert "models/default: no encoder" in capsys.readouterr().err
 

@@ -1,7 +1,10 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from engines import language_model
 from engines.errors import BadModel
 from engines.language_model import fit_report, read_lm
 
@@ -22,3 +25,21 @@ def test_a_damaged_binary_is_refused_with_its_name(tmp_path):
     path.write_bytes((LM / "probing.bin").read_bytes()[:5000])
     with pytest.raises(BadModel, match=r"cut\.bin: the KenLM binary is cut short: 5000 bytes"):
         read_lm(path)
+
+
+def test_threads_that_want_one_file_read_it_once(tmp_path, monkeypatch):
+    path = tmp_path / "words.arpa"
+    path.write_bytes((LM / "words.arpa").read_bytes())
+    read, may_go_on, num_read = language_model.read_arpa, threading.Event(), []
+
+    def counted(lines):
+        num_read.append(1)
+        assert may_go_on.wait(30)
+        return read(lines)
+
+    monkeypatch.setattr(language_model, "read_arpa", counted)
+    with ThreadPoolExecutor(4) as threads:
+        models = [threads.submit(read_lm, path) for _ in range(4)]
+        may_go_on.set()
+    assert len(num_read) == 1
+    assert len({id(model.result()) for model in models}) == 1

@@ -51,6 +51,30 @@ def test_names_and_folders_stand_side_by_side_and_names_are_fetched(store: list[
     assert store == ["campplus"]
 
 
+def test_the_embedded_default_comes_before_embedded_models_earlier_in_the_alphabet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("arabic", "english-u2pp", "french"):
+        (tmp_path / name).symlink_to(MODELS / "w2")
+    monkeypatch.setattr(discovery, "embedded_models", lambda: tmp_path)
+    assert [folder.name for folder in found(None).recognisers] == ["english-u2pp", "arabic", "french"]
+    assert [folder.name for folder in found("french, arabic").recognisers] == ["french", "arabic"]
+    assert [folder.name for folder in found(str(tmp_path)).recognisers] == ["arabic", "english-u2pp", "french"]
+
+
+def test_an_embedded_model_goes_with_what_was_fetched_which_may_be_nothing(
+    store: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = found("english-u2pp,fetched")
+    assert [folder.name for folder in folders.recognisers] == ["english-u2pp"]
+    assert folders.speakers == (FETCHED["campplus"],)
+    monkeypatch.setattr(discovery, "installed", {}.get)
+    assert found("english-u2pp,fetched").speakers == ()
+    with pytest.raises(StartFailed, match="models 'fetched': none was fetched yet; `chorus models pull"):
+        found("fetched")
+    assert store == []
+
+
 def test_a_folder_of_that_name_comes_first(store: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "campplus").symlink_to(MODELS / "speaker-wespeaker")
     monkeypatch.chdir(tmp_path)
