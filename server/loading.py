@@ -90,6 +90,7 @@ def _options(config: Config, threads: int, num_lanes: int) -> EngineOptions:
         rescoring_batch=config.rescoring.max_batch_size,
         threads=max(1, threads // num_lanes),
         spinning=config.engine.spinning,
+        provider=config.engine.provider,
         rewrite=config.engine.rewrite_graphs,
     )
 
