@@ -95,7 +95,11 @@ class SpeakerServicer:
         Errors of every method here: INVALID_ARGUMENT (audio or options; less than the model's least audio, named in the
         message; audio without sound, whose vector would always be the same and nobody's), NOT_FOUND (model, speaker),
         FAILED_PRECONDITION (a vector of another model or front end; no gallery or no voice-activity model on this server),
-        RESOURCE_EXHAUSTED (queue full), DEADLINE_EXCEEDED, UNAVAILABLE (shutting down, gallery locked for too long).
+        RESOURCE_EXHAUSTED (queue full, message too large), DEADLINE_EXCEEDED, UNAVAILABLE (shutting down, gallery locked
+        for too long).
+
+        A message may have listen.max_message_mb megabytes, by default 64: half an hour of LINEAR16 at 16 kHz. What is
+        longer goes to EmbedStream and DiarizeStream. Audio in one message is bounded by speaker.max_audio_s, too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

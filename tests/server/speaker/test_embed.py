@@ -175,12 +175,15 @@ async def test_every_bad_input_has_its_status_and_leaves_nothing(tmp_path: Path)
 
 
 @pytest.mark.asyncio
-async def test_a_message_of_forty_megabytes_is_taken(tmp_path: Path) -> None:
+async def test_a_message_of_forty_megabytes_is_taken_and_one_beyond_the_limit_is_not(tmp_path: Path) -> None:
     samples = np.concatenate([voice(2.0, 1), np.zeros(10_000_000, np.float32)])
     async with speaking(folder_of(tmp_path, WESPEAKER)) as (_, stub):
         large = embed_request(samples, region=pb.AudioRegion(end_ms=2000))
         assert large.ByteSize() > 40_000_000
         response = await stub.Embed(large)
+
+        code, details = await refused(stub.Embed(pb.EmbedRequest(config=config(), audio=b"\0" * (64 << 20))))
+        assert (code, "larger than max" in details) == (CODE.RESOURCE_EXHAUSTED, True), details
 
     assert cosine(vector(response), expected(samples[: 2 * RATE])) > 0.999999
 
