@@ -10,7 +10,7 @@ import numpy.typing as npt
 from client.errors import BadList
 from client.speaker.archive import load
 from client.speaker.values import Vector
-from speech.verification.cohort import Cohort, normalise
+from speech.verification.cohort import Cohort, statistics
 from speech.verification.vectors import unit
 
 _LABELS = {"target": True, "1": True, "nontarget": False, "0": False}
@@ -87,10 +87,13 @@ def score_trials(
     if not len(cohort):
         return scores
     others = Cohort(_unit_rows(np.stack(list(cohort)), mean), top_n or len(cohort))
-    normalised = np.empty(len(trials))
-    for row, (vector, other) in enumerate(zip(left, right, strict=True)):
-        normalised[row] = normalise(scores[row : row + 1], vector[np.newaxis], other, others)[0]
-    return normalised
+    parts = []
+    for vectors, names in ((sides[0], [each.enrolment for each in trials]), (sides[1], [each.test for each in trials])):
+        used = {name: row for row, name in enumerate(dict.fromkeys(names))}
+        means, deviations = statistics(np.stack([vectors[name] for name in used]), others)
+        rows = [used[name] for name in names]
+        parts.append((scores - means[rows]) / deviations[rows])
+    return 0.5 * (parts[0] + parts[1])
 
 
 def _centred(vectors: Mapping[str, Vector], mean: Vector | None) -> dict[str, Vector]:

@@ -55,8 +55,27 @@ def normalise(scores: Floats, enrolment: Vectors, test: Vectors, cohort: Cohort,
     return normalised
 
 
+def statistics(vectors: Vectors, cohort: Cohort) -> tuple[Floats, Floats]:
+    """Mean and deviation, (n,) each, of the highest cosines of unit vectors (n, dimension) with the cohort.
+
+    For many trials of the same voices: each voice is compared with the cohort once. Raises BadOption as `normalise`.
+    """
+    means, deviations = np.empty(len(vectors)), np.empty(len(vectors))
+    for begin in range(0, len(vectors), _ROWS):
+        rows = slice(begin, begin + _ROWS)
+        cosines = (vectors[rows] @ cohort.vectors.T).astype(np.float64)
+        means[rows], deviations[rows] = _moments(cosines, cohort.top_n)
+    return means, deviations
+
+
 def _deviations(scores: Floats, cosines: Floats, top_n: int, left_out: int) -> Floats:
     """How many deviations above the mean of its row's highest cosines each score is."""
+    means, deviations = _moments(cosines, top_n, left_out)
+    result: Floats = (scores - means) / deviations
+    return result
+
+
+def _moments(cosines: Floats, top_n: int, left_out: int = 0) -> tuple[Floats, Floats]:
     size = cosines.shape[1]
     count = min(top_n, size - left_out)
     if count < MIN_COHORT:
@@ -65,5 +84,4 @@ def _deviations(scores: Floats, cosines: Floats, top_n: int, left_out: int) -> F
     deviation = highest.std(axis=1)
     if (deviation <= 1e-9).any():
         raise BadOption(f"the closest {count} vectors of the cohort are all equally close: they are one voice")
-    result: Floats = (scores - highest.mean(axis=1)) / deviation
-    return result
+    return highest.mean(axis=1), deviation

@@ -58,3 +58,13 @@ def test_a_cohort_that_cannot_normalise_is_refused() -> None:
         normalise(np.zeros(1), vectors(1, 2), vectors(1, 3)[0], Cohort(same))
     with pytest.raises(BadOption, match="a cohort of 1 other speakers"):
         normalise(np.zeros(1), vectors(2, 2)[:1], vectors(1, 3)[0], Cohort(vectors(2, 2)), own_rows=0)
+
+
+def test_statistics_of_each_voice_give_the_same_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_ROWS", 3)
+    voices, others = vectors(8, 1), Cohort(vectors(20, 2), 7)
+    means, deviations = module.statistics(voices, others)
+    for test in range(8):
+        scores = (voices @ voices[test]).astype(np.float64)
+        wanted = 0.5 * ((scores - means) / deviations + (scores - means[test]) / deviations[test])
+        np.testing.assert_allclose(normalise(scores, voices, voices[test], others), wanted, rtol=1e-5, atol=1e-5)
