@@ -16,7 +16,8 @@ from recipes.u2pp.score import text_of, word_error_rate
 
 SCALE = np.float32(2 * np.log(32768.0))  # icefall's front end hears samples in [-1, 1], ours int16
 _SILENCE = np.log(FLOOR)
-_TAIL_FRAMES = 30  # of silence after the end: transducers speak late
+_KINDS = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
+_TAIL_FRAMES = 30  # of silence after a stream's end: transducers speak late
 
 
 def graph(folder: Path, half: str, name: str) -> Path:
@@ -28,22 +29,23 @@ def graph(folder: Path, half: str, name: str) -> Path:
 
 
 def encode_streaming(encoder: onnxruntime.InferenceSession, features: np.ndarray) -> np.ndarray:
-    """(frames, bins) window by window with K5's states: (encoder frames, dim)."""
+    """(frames, bins), and silence behind them, window by window with K5's states: (encoder frames, dim)."""
     said = encoder.get_modelmeta().custom_metadata_map
-    window, shift = int(said["T"]), int(said["decode_chunk_len"])
-    names = [node.name for node in encoder.get_inputs()][1:]
-    kinds = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
+    window, shift, chunk = (int(said[name]) for name in ("T", "decode_chunk_len", "chunk_size"))
     states = {
-        node.name: np.zeros([size if isinstance(size, int) else 1 for size in node.shape], kinds[node.type])
+        node.name: np.zeros([size if isinstance(size, int) else 1 for size in node.shape], _KINDS[node.type])
         for node in encoder.get_inputs()[1:]
     }
-    parts = []
-    for start in range(0, max(1, len(features) - (window - shift) + 1), shift):
-        cut = features[start : start + window]
-        padded = np.concatenate([cut, np.repeat(cut[-1:], window - len(cut), 0)])[np.newaxis]
-        output, *following = encoder.run(None, {"x": padded, **states})
-        states = dict(zip(names, following, strict=True))
-        parts.append(output[0])
+    returned = [name for name in states if name != "processed_lens"]
+    parts, subsampling, context = [], shift // chunk, window - shift + shift // chunk
+    end = len(features) + _TAIL_FRAMES
+    padded = np.pad(features, ((0, _TAIL_FRAMES + window), (0, 0)), constant_values=_SILENCE)
+    for start in range(0, end - context + 1, shift):
+        output, *following = encoder.run(None, {"x": padded[np.newaxis, start : start + window], **states})
+        # K5's graphs do not count what they have heard; the caller does, in encoder frames.
+        count = states["processed_lens"] + chunk
+        states = {"processed_lens": count, **dict(zip(returned, following, strict=True))}
+        parts.append(output[0, : (end - start - context) // subsampling + 1])
     return np.concatenate(parts)
 
 
@@ -78,16 +80,17 @@ class Greedy:
 ENCODERS = {"streaming": encode_streaming, "offline": encode_offline}
 
 
+def heard(folder: Path, half: str, features: list[np.ndarray]) -> list[list[int]]:
+    """Token ids of each utterance; features are (frames, 80) at int16 scale."""
+    encoder, greedy = session(graph(folder, half, "encoder")), Greedy(folder, half)
+    return [greedy.search(ENCODERS[half](encoder, np.maximum(one - SCALE, _SILENCE))) for one in features]
+
+
 def word_error_rates(folder: Path, features: list[np.ndarray], references: list[str]) -> dict[str, float]:
-    """Percent, by half; features are (frames, 80) at int16 scale, without the silence that is added here."""
-    units = read_units(folder)
-    silence = np.full((_TAIL_FRAMES, features[0].shape[1]), _SILENCE, np.float32)
-    scaled = [np.concatenate([np.maximum(one - SCALE, _SILENCE), silence]) for one in features]
-    rates = {}
-    for half, encode in ENCODERS.items():
-        encoder, greedy = session(graph(folder, half, "encoder")), Greedy(folder, half)
-        heard = [greedy.search(encode(encoder, one)) for one in scaled]
-        texts = [text_of(ids, units) for ids in heard]
+    """Percent, by half; features as in `heard`."""
+    units, rates = read_units(folder), {}
+    for half in ENCODERS:
+        texts = [text_of(ids, units) for ids in heard(folder, half, features)]
         rates[f"{half} greedy"] = word_error_rate(zip(references, texts, strict=True))
     return rates
 
