@@ -1,8 +1,17 @@
 #!/bin/sh
-# recipes/export_english.sh WORK MODELS: ONNX in float32 under WORK/float, and the small files to ship under MODELS.
+# recipes/export_english.sh WORK MODELS: ONNX in float32 under WORK/float, in float16 under WORK/half (folders that
+# chorus serves), and the small files to ship under MODELS.
 # WORK holds run/checkpoint.pt, transducer/checkpoint.pt (each if there is one) and bpe.model.
 set -eu
-work=$1 models=$2 float=$1/float tokens=$1/bpe.model
+work=$1 models=$2 float=$1/float half=$1/half tokens=$1/bpe.model
+
+# larger NAME MODEL FILES: let a manifest name graphs, and FILES of the streaming half, where the exporters leave them;
+# convert all to float16.
+larger() {
+    sed -e 's#"\(streaming\|offline\).onnx"#"\1/encoder.onnx"#' -e "s#\"\($3\)\"#\"streaming/\1\"#" "$2/model.toml" \
+        >"$float/$1/model.toml"
+    python -m recipes.u2pp.half "$float/$1" "$half/$1"
+}
 
 if [ -f "$work/run/checkpoint.pt" ]; then
     model=$models/english-u2pp
@@ -19,6 +28,7 @@ if [ -f "$work/run/checkpoint.pt" ]; then
         "$model/decoder.bin"
     cp "$float/u2pp/streaming/units.txt" "$float/u2pp/streaming/train.yaml" "$model/"
     [ -f "$model/model.toml" ] || cp models/english-u2pp/model.toml "$model/"
+    larger u2pp "$model" 'units.txt'
 fi
 if [ -f "$work/transducer/checkpoint.pt" ]; then
     model=$models/english-transducer
@@ -34,4 +44,5 @@ if [ -f "$work/transducer/checkpoint.pt" ]; then
     done
     cp "$float/transducer/streaming/tokens.txt" "$model/"
     [ -f "$model/model.toml" ] || cp recipes/transducer/model.toml "$model/"
+    larger transducer "$model" 'tokens.txt\|decoder.onnx\|joiner.onnx'
 fi

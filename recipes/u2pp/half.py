@@ -65,13 +65,14 @@ def to_half(source: Path, target: Path, *, keep_io: bool = False) -> None:
 
 
 def halve_folder(source: Path, target: Path, *, keep_io: bool = False) -> None:
-    """Convert every graph of a model's folder and copy its other files."""
-    target.mkdir(parents=True, exist_ok=True)
-    for path in source.iterdir():
+    """Convert every graph of a model's folder, and of folders in it, and copy its other files."""
+    for path in sorted(each for each in source.rglob("*") if each.is_file()):
+        place = target / path.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".onnx":
-            to_half(path, target / path.name, keep_io=keep_io)
+            to_half(path, place, keep_io=keep_io)
         else:
-            shutil.copy(path, target)
+            shutil.copy(path, place)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import cache
 from pathlib import Path
 
@@ -108,3 +109,16 @@ def test_float16_encoder_works_with_float32_decoder_and_joiner(halved, tmp_path)
     wanted = stream(open_model(halved("k2", False)).streaming, noise(2.0, 3), options=TransducerOptions())[0]
     assert len(nbest.tokens[0]) > 3
     assert nbest.tokens[0].tolist() == wanted.tokens[0].tolist()
+
+
+def test_folders_within_a_model_are_converted_where_they_lie(tmp_path):
+    """As recipes/export_english.sh leaves a model: a manifest above, graphs in folders below."""
+    manifest = '[streaming]\nencoder = "streaming/encoder.onnx"\n[transducer]\ndecoder = "streaming/decoder.onnx"\n'
+    shutil.copytree(MODELS / "k5", tmp_path / "float" / "streaming")
+    tokens = 'tokens = "streaming/tokens.txt"\n'
+    (tmp_path / "float" / "model.toml").write_text(f'{tokens}{manifest}joiner = "streaming/joiner.onnx"\n')
+    halve_folder(tmp_path / "float", tmp_path / "half")
+    description = inspect(tmp_path / "half")
+    assert description.problems == ()
+    assert description.streaming.float_type == "float16"
+    assert 0 < error(encoded(tmp_path / "half"), encoded(tmp_path / "float")) < TOLERANCE
