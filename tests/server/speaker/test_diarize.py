@@ -440,6 +440,31 @@ async def test_a_call_cancelled_in_the_middle_of_clustering_stops_it(
 
 
 @pytest.mark.asyncio
+async def test_a_stream_cancelled_while_it_listens_takes_its_pieces_with_it(folder: Path) -> None:
+    async with speaking(folder) as (server, stub):
+        call = stub.DiarizeStream()
+        await call.write(pb.DiarizeStreamRequest(config=pb.DiarizeStreamConfig(config=config())))
+        await call.write(pb.DiarizeStreamRequest(audio_content=float32(dialogue())))
+        assert (await call.read()).progress.stage == pb.DiarizationProgress.LISTENING
+        call.cancel()
+        await nothing_left(server)
+        assert near(await stub.Diarize(request(dialogue())), TRUTH)
+
+
+@pytest.mark.asyncio
+async def test_the_channel_that_was_asked_for_is_diarized_and_else_their_mean(folder: Path) -> None:
+    alone = dialogue(TRUTH[:1])
+    both = np.stack([alone, dialogue()], axis=1)
+    async with speaking(folder) as (_, stub):
+        second = await stub.Diarize(request(both, audio_channel_count=2, channel=2))
+        assert near(second, TRUTH), found(second)
+        first = await stub.Diarize(request(both, pb.DiarizationConfig(), audio_channel_count=2, channel=1))
+        assert near(first, TRUTH[:1]), found(first)
+        mean = await stub.Diarize(request(both, audio_channel_count=2))
+        assert near(mean, TRUTH), found(mean)
+
+
+@pytest.mark.asyncio
 async def test_messages_out_of_order_and_silence_on_the_line_end_the_call(folder: Path) -> None:
     async with speaking(folder) as (_, stub):
         call = stub.DiarizeStream()
