@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from benchmarks.search import BLANK_ID, CHUNK, Rows, lattice
 from engines.language_model import fitted_lm
@@ -33,9 +34,9 @@ def phrases(rng: np.random.Generator, count: int) -> list[str]:
 
 def search_us(rows: Rows, biases: Sequence[Bias | None], repeats: int) -> float:
     """Return the least microseconds per frame and stream of some runs, n-best lists after every chunk included."""
-    options = SearchOptions()
-    search = CtcSearch(STREAMS, BLANK_ID)
-    slots, counts = np.arange(STREAMS, dtype=np.int32), np.full(STREAMS, CHUNK, np.int32)
+    options, streams = SearchOptions(), len(biases)
+    search = CtcSearch(streams, BLANK_ID)
+    slots, counts = np.arange(streams, dtype=np.int32), np.full(streams, CHUNK, np.int32)
     best = np.inf
     for _ in range(repeats):
         for slot, bias in enumerate(biases):
@@ -45,7 +46,7 @@ def search_us(rows: Rows, biases: Sequence[Bias | None], repeats: int) -> float:
             search.step(slots, rows[0][:, start : start + CHUNK], rows[1][:, start : start + CHUNK], counts)
             search.nbest(slots)
         best = min(best, time.thread_time() - begin)
-    return best / STREAMS / FRAMES * 1e6
+    return best / streams / FRAMES * 1e6
 
 
 def compile_cost(speller: Speller, rng: np.random.Generator, count: int) -> str:
@@ -63,18 +64,46 @@ def compile_cost(speller: Speller, rng: np.random.Generator, count: int) -> str:
     )
 
 
+def resident_mib() -> float:
+    """Return the memory that this process has now."""
+    return float(psutil.Process().memory_info().rss) / (1 << 20)
+
+
+def many_lists(speller: Speller, rng: np.random.Generator, rows: Rows, count: int) -> str:
+    """Give each of `count` streams a list of 5,000 phrases of its own, drawn from 20,000; search all in one call."""
+    pool = [ids for ids in map(speller.spell, phrases(rng, 20_000)) if ids]
+    before, begin = resident_mib(), time.thread_time()
+    biases: list[Bias | None] = [
+        Bias(build_graph([pool[i] for i in rng.choice(len(pool), 5000, replace=False)], [1.5] * 5000))
+        for _ in range(count)
+    ]
+    compiling, memory = time.thread_time() - begin, resident_mib() - before
+    stream = np.arange(count) % STREAMS
+    cost = search_us((rows[0][stream], rows[1][stream]), biases, 1)
+    return (
+        f"{count} streams, {count} lists of 5000 phrases: compiling {compiling / count * 1e3:.1f} ms a list, "
+        f"{memory:.0f} MiB in all, {cost:.1f} us per frame and stream"
+    )
+
+
 def main() -> None:
     """Measure lists, then searches with and without them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lm", type=Path, help="ARPA model of words")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument(
+        "--lists", type=int, help="only this many streams, each with a list of 5,000 phrases of its own"
+    )
     args = parser.parse_args()
     with (embedded_models() / UNITS).open(encoding="utf-8") as lines:
         tokens = TokenTable.from_lines(lines)
     speller, rng = Speller(tokens), np.random.default_rng(0)
+    rows = lattice(rng, STREAMS, FRAMES, 10, vocab=len(tokens))
+    if args.lists is not None:
+        print(many_lists(speller, rng, rows, args.lists))
+        return
     for count in (10, 100, 1000, 5000, 20000):
         print(compile_cost(speller, rng, count))
-    rows = lattice(rng, STREAMS, FRAMES, 10, vocab=len(tokens))
     print(f"beam 10, top 10, {STREAMS} streams; us per frame and stream")
     print(f"  plain                              {search_us(rows, [None] * STREAMS, args.repeats):7.2f}")
     for count in (100, 5000):

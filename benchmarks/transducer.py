@@ -19,9 +19,11 @@ import numpy as np
 
 from benchmarks.audio import recordings
 from engines.describe import inspect
+from engines.language_model import fitted_lm
 from engines.load import EngineOptions, load
 from engines.streaming import StepItem
 from engines.streaming_transducer import StreamingTransducer
+from speech.biasing import Bias, FittedLm
 from speech.framing import Framer
 from speech.search.transducer import TransducerOptions
 
@@ -48,17 +50,20 @@ class Timed:
         setattr(owner, name, timed)
 
 
-def run(engine: StreamingTransducer, streams: int, steps: int, method: str) -> int:
-    """Step `streams` streams `steps` times; return the tokens that were said."""
+def run(engine: StreamingTransducer, streams: int, steps: int, method: str, lm: FittedLm | None) -> int:
+    """Step `streams` streams `steps` times, with one bias as in the server; return the tokens that were said."""
     options = TransducerOptions(method=method)  # type: ignore[arg-type]
     seconds = steps * engine.framing.stride_frames / 100 + 1.0
+    bias = None if lm is None else Bias(lm=lm, lm_weight=0.3, lm_bonus=1.5)
     plans = []
     for data in recordings(seconds, streams):
         samples = np.frombuffer(data, "<i2").astype(np.float32) / 32768
         plans.append(Framer(engine.framing).push(samples)[:steps])
     outputs = []
     for step in range(steps):
-        items = [StepItem(slot, plan[step], step == 0, step == 0, options) for slot, plan in enumerate(plans)]
+        items = [
+            StepItem(slot, plan[step], step == 0, step == 0, options, bias=bias) for slot, plan in enumerate(plans)
+        ]
         outputs = engine.run(items)
     tokens = sum(len(output.nbest.tokens[0]) for output in outputs)
     for slot in range(streams):
@@ -69,14 +74,17 @@ def run(engine: StreamingTransducer, streams: int, steps: int, method: str) -> i
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", type=Path, required=True, help="a transducer's folder")
+    parser.add_argument("--lm", type=Path, help="a language model for the beam searches")
     parser.add_argument("--streams", type=int, default=32)
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     streams = arguments.streams
     description = inspect(arguments.models)
-    engine = load(description, EngineOptions(num_slots=streams, max_batch=streams, threads=1)).streaming
+    model = load(description, EngineOptions(num_slots=streams, max_batch=streams, threads=1))
+    engine = model.streaming
     assert isinstance(engine, StreamingTransducer), f"{arguments.models} is no streaming transducer"
+    lm = None if arguments.lm is None else fitted_lm(arguments.lm, model.tokens)
     engine.warm_up((1, streams))
     encoder, search = Timed(), Timed()
     encoder.wrap(engine, "_features")
@@ -87,7 +95,7 @@ def main() -> None:
     for _ in range(arguments.rounds):
         for method, rows in found.items():
             before = encoder.seconds, search.seconds
-            tokens = run(engine, streams, arguments.steps, method)
+            tokens = run(engine, streams, arguments.steps, method, lm)
             rows.append((encoder.seconds - before[0], search.seconds - before[1], tokens))
     chunk_ms = engine.framing.stride_frames * 10
     frames = arguments.steps * streams * engine.framing.stride_frames / engine.framing.subsampling

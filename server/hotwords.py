@@ -16,7 +16,7 @@ import structlog
 
 from server.config import HotwordsSettings
 from server.errors import BadRequest, StartFailed
-from server.options import HotwordsRequest, RecognitionOptions
+from server.options import DecodingOptions, HotwordsRequest, RecognitionOptions
 from speech.biasing import Bias, ContextGraph, FittedLm, Lodr, build_graph
 from speech.biasing.context_graph import MAX_PHRASE_TOKENS
 from speech.biasing.spelling import Speller
@@ -62,6 +62,8 @@ class Hotwords:
         self._lists = NamedLists(Path(settings.folder)) if settings.folder else None
         self._living: WeakValueDictionary[bytes, CompiledHotwords] = WeakValueDictionary()
         self._recent: OrderedDict[bytes, CompiledHotwords] = OrderedDict()
+        # A search asks each bias once a frame for all streams that have it.
+        self._biases: WeakValueDictionary[tuple[object, ...], Bias] = WeakValueDictionary()
 
     async def apply(
         self, model: BiasedModel, options: RecognitionOptions
@@ -78,15 +80,27 @@ class Hotwords:
         lm = model.lm if decoding.use_lm else None
         if compiled is None and lm is None:
             return options, None
-        bias = Bias(
-            compiled.graph if compiled else None,
-            lm,
-            lm_weight=decoding.lm_weight,
-            lm_bonus=decoding.lm_bonus,
-            lodr=model.lodr if decoding.lodr_weight else None,
-            lodr_weight=decoding.lodr_weight,
-        )
+        bias = self._bias(compiled.graph if compiled else None, lm, model.lodr, decoding)
         return replace(options, decoding=replace(decoding, bias=bias)), compiled
+
+    def _bias(
+        self, graph: ContextGraph | None, lm: FittedLm | None, lodr: Lodr | None, decoding: DecodingOptions
+    ) -> Bias:
+        """Return the one that streams with the same list and weights have already, or a new one."""
+        lodr = lodr if decoding.lodr_weight else None
+        # What a living bias was made of is alive as well, so that nothing else can have its id.
+        key = (id(graph), id(lm), id(lodr), decoding.lm_weight, decoding.lm_bonus, decoding.lodr_weight)
+        bias = self._biases.get(key)
+        if bias is None:
+            bias = self._biases[key] = Bias(
+                graph,
+                lm,
+                lm_weight=decoding.lm_weight,
+                lm_bonus=decoding.lm_bonus,
+                lodr=lodr,
+                lodr_weight=decoding.lodr_weight,
+            )
+        return bias
 
     def _compiled(self, model: BiasedModel, request: HotwordsRequest) -> CompiledHotwords:
         """On the executor's thread, the only one that touches the caches."""
