@@ -4,13 +4,19 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+import soundfile
+from onnx import numpy_helper
 
 pytest.importorskip("scipy")
 
 from engines.recordings import OfflineItem
+from recipes import check_quantised
 from recipes.synthesis.fbank import log_mel
 from recipes.transducer.evaluate import heard, word_error_rates
+from recipes.u2pp.evaluate import read_units
+from recipes.u2pp.score import text_of
 from speech.search.transducer import TransducerOptions
 from tests.engines.helpers import noise, open_model, stream
 
@@ -54,3 +60,32 @@ def test_both_halves_are_scored(model, recordings):
     rates = word_error_rates(model, [log_mel(samples) for samples in recordings], ["A B"] * len(recordings))
     assert set(rates) == {"streaming greedy", "offline greedy"}
     assert min(rates.values()) > 0
+
+
+def spoil(path):
+    """Turn the joiner's weights round."""
+    graph = onnx.load(path)
+    for tensor in graph.graph.initializer:
+        if numpy_helper.to_array(tensor).ndim == 2:
+            tensor.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(tensor), tensor.name))
+    onnx.save(graph, path)
+
+
+@pytest.mark.parametrize(("is_spoilt", "status"), [(False, 0), (True, 1)])
+def test_a_model_that_lost_more_than_allowed_fails_the_check(
+    is_spoilt, status, model, recordings, tmp_path, monkeypatch
+):
+    """Recordings whose transcripts are what the first model hears in streaming."""
+    units, rows = read_units(model), []
+    for number, ids in enumerate(heard(model, "streaming", [log_mel(samples) for samples in recordings])):
+        soundfile.write(tmp_path / f"{number}.wav", recordings[number], 16000, subtype="FLOAT")
+        rows.append(f"{number}\t{text_of(ids, units)}\n")
+    (tmp_path / "all.tsv").write_text("".join(rows))
+    small = shutil.copytree(model, tmp_path / "small")
+    if is_spoilt:
+        spoil(small / "streaming" / "joiner.onnx")
+    arguments = ["check", model, small, "--audio", tmp_path, "--tsv", tmp_path / "all.tsv", "--suffix", ".wav"]
+    monkeypatch.setattr("sys.argv", list(map(str, arguments)))
+    with pytest.raises(SystemExit) as ended:
+        check_quantised.main()
+    assert int(ended.value.code) == status
