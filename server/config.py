@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from server.config_checks import check_together
 from server.errors import BadConfig
 from server.event_loop import Choice
 
@@ -83,7 +84,16 @@ class OfflineConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     max_batch_size: Count = 8
     preferred_batch_sizes: tuple[Count, ...] = ()
     max_queue_delay_ms: Milliseconds = 0.0
+    # Waiting pieces of each priority level.
     max_queue_size: Count = 256
+    # A request's priority: 1 is the highest, served strictly first. Requests without one, or with an unknown one, have
+    # the default level.
+    priority_levels: Count = 1
+    default_priority_level: Count = 1
+    # Longest wait for a turn, 0 for none; a request may only lower it. Then "reject" ends the call with
+    # DEADLINE_EXCEEDED, "delay" lets it wait on behind all of its level that are in time.
+    default_timeout_ms: Milliseconds = 0.0
+    timeout_action: Literal["reject", "delay"] = "reject"
     # Upper bounds of the length buckets in seconds; longer audio forms a last bucket.
     bucket_seconds: tuple[Seconds, ...] = (2.0, 4.0, 8.0, 16.0, 32.0)
     # Longest audio of one request, all channels added up: what is decoded of it is in memory until it is recognised.
@@ -204,7 +214,9 @@ def load_config(
     for source, layer in layers.items():
         _check(layer, source, strict=source != "environment")
         tree = _merge(tree, layer)
-    return _check(tree, "settings", strict=False)
+    config = _check(tree, "settings", strict=False)
+    check_together(config)
+    return config
 
 
 def _check(tree: Mapping[str, Any], source: str, *, strict: bool) -> Config:

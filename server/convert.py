@@ -23,6 +23,8 @@ from speech.search.transducer.options import LIMITS, TransducerOptions
 
 RATES = (8000, 48000)
 MAX_ALTERNATIVES = 32
+MAX_PRIORITY = 1000
+DAY_MS = 86_400_000
 
 # Fields of DecodingConfig to those of TransducerOptions, and which of them a method reads.
 TRANSDUCER_FIELDS = {
@@ -103,6 +105,15 @@ def recognition_options(
             rescoring=decoding.rescoring,
         ),
         speaker_tags=speaker_tags,
+    )
+
+
+def unary_options(request: pb.RecognizeRequest, model: ModelFacts) -> RecognitionOptions:
+    """Check a unary request, as `recognition_options` does, and how it wants to queue. Raises BadRequest."""
+    return replace(
+        recognition_options(request.config, model),
+        priority=in_range("priority", request.priority, 0, MAX_PRIORITY),
+        queue_timeout_ms=in_range("queue_timeout_ms", request.queue_timeout_ms, 0, DAY_MS) or None,
     )
 
 

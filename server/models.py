@@ -169,10 +169,10 @@ class ServedModel:
         assert self.rescoring_batcher is not None, f"{self.name} does not rescore"
         return await rescored_in_time(self.rescoring_batcher, item)
 
-    async def recognize(self, item: OfflineItem) -> OfflineOutput:
-        """Recognise one piece of audio as a whole, on the offline engine's thread."""
+    async def recognize(self, item: OfflineItem, priority: int = 0, timeout_ms: float | None = None) -> OfflineOutput:
+        """Recognise one piece of audio as a whole, on the offline engine's thread, when its turn has come."""
         assert self.offline_batcher is not None, f"{self.name} has no offline graph"
-        return await self.offline_batcher.submit(item, length=max(1, len(item.samples)))
+        return await self.offline_batcher.submit(item, max(1, len(item.samples)), priority, timeout_ms)
 
     def batchers(self) -> Iterator[tuple[str, StepBatcher[StepItem, StepOutput] | DynamicBatcher[object, object]]]:
         """Every batcher with its name."""
@@ -208,6 +208,10 @@ class ServedModel:
                 preferred_batch_sizes=config.preferred_batch_sizes,
                 max_queue_delay_ms=config.max_queue_delay_ms,
                 max_queue_size=config.max_queue_size,
+                priority_levels=config.priority_levels,
+                default_priority_level=config.default_priority_level,
+                default_timeout_ms=config.default_timeout_ms,
+                timeout_action=config.timeout_action,
                 buckets=tuple(int(seconds * self.sample_rate) for seconds in config.bucket_seconds),
             ),
             self._threads("offline", 1, BACKGROUND),

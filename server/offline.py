@@ -97,7 +97,7 @@ class OfflineRecognizer:
             samples[begin:end], decoding.search, decoding.rescoring, decoding.ctc_weight, decoding.reverse_weight,
             decoding.bias,
         )  # fmt: skip
-        output = await model.recognize(item)
+        output = await model.recognize(item, options.priority, options.queue_timeout_ms)
         rate = model.sample_rate
         timeline = Timeline(begin * 1000 // rate, model.encoder_frame_ms, model.token_lead_ms)
         best = alternatives(output.nbest, model.tokens, timeline, options.results, options.results.max_alternatives)

@@ -73,3 +73,6 @@ class RecognitionOptions:
     endpoint: EndpointConfig
     results: ResultOptions
     speaker_tags: SpeakerTagOptions | None = None
+    # Of unary requests, as the dynamic batcher takes them.
+    priority: int = 0
+    queue_timeout_ms: int | None = None

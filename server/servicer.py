@@ -62,7 +62,7 @@ class RecognizerServicer(rpc.RecognizerServicer):
         async with self._calls.call("Recognize", context) as facts:
             config = request.config
             model = self._models.find(config.model, config.language_code)
-            options, hotwords = await self._hotwords.apply(model, convert.recognition_options(config, model))
+            options, hotwords = await self._hotwords.apply(model, convert.unary_options(request, model))
             results, seconds = await self._offline.recognize(model, options, request.audio)
             facts.update(model=model.name, audio_s=round(seconds, 3))
             response = pb.RecognizeResponse(audio_processed=seconds)

@@ -58,6 +58,34 @@ def test_wrong_environment_names_the_path(variable: str, value: str, complaint: 
         load_config(environment={variable: value})
 
 
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        (
+            {"offline": {"preferred_batch_sizes": [4, 64]}},
+            r"64 is above max_batch_size, 8 .*\$\.offline\.preferred_batch_sizes",
+        ),
+        ({"streaming": {"max_batch_size": 2, "preferred_batch_sizes": [4]}}, r"\$\.streaming\.preferred_batch_sizes"),
+        ({"speaker": {"preferred_batch_sizes": [2]}}, r"\$\.speaker\.preferred_batch_sizes"),
+        ({"offline": {"bucket_seconds": [4.0, 2.0]}}, r"must ascend without repeats .*\$\.offline\.bucket_seconds"),
+        ({"speaker": {"bucket_seconds": [1.0, 1.0]}}, r"\$\.speaker\.bucket_seconds"),
+        ({"offline": {"priority_levels": 2, "default_priority_level": 3}}, r"\$\.offline\.default_priority_level"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_an_error_that_names_the_path(
+    settings: dict[str, object], complaint: str
+) -> None:
+    with pytest.raises(BadConfig, match=complaint):
+        load_config(environment={}, overrides=settings)
+
+
+def test_settings_that_fit_together_may_come_from_different_sources(tmp_path: Path) -> None:
+    path = tmp_path / "chorus.toml"
+    path.write_text("[offline]\npreferred_batch_sizes = [32]\n")
+    config = load_config(path, environment={"CHORUS_OFFLINE__MAX_BATCH_SIZE": "32"})
+    assert (config.offline.max_batch_size, config.offline.preferred_batch_sizes) == (32, (32,))
+
+
 def test_missing_file_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(BadConfig, match="cannot be read: No such file"):
         load_config(tmp_path / "none.toml", environment={})
