@@ -22,6 +22,7 @@ from engines.describe import inspect
 from engines.load import EngineOptions, load
 from engines.recordings import OfflineItem
 from engines.streaming import StepItem
+from speech.biasing import Bias
 from speech.framing import Framer
 from speech.search.transducer import TransducerOptions
 
@@ -48,10 +49,11 @@ class Said:
 class Chorus:
     """The engine alone, one recording after the other."""
 
-    def __init__(self, folder: Path, method: str) -> None:
+    def __init__(self, folder: Path, method: str, bias: Bias | None = None) -> None:
+        """`bias` counts in every recording."""
         description = inspect(folder)
         self._model = load(description, EngineOptions(num_slots=1, max_batch=1, threads=1))
-        self._options = TransducerOptions(method=method)  # type: ignore[arg-type]
+        self._options, self._bias = TransducerOptions(method=method), bias  # type: ignore[arg-type]
         half = self._model.streaming or self._model.offline
         assert half is not None, f"{folder} has no encoder"
         self.frame_s = half.frame_ms / 1000
@@ -67,13 +69,14 @@ class Chorus:
         assert engine is not None, "asked for a model that streams"
         framer, nbest = Framer(engine.framing), None
         for index, window in enumerate([*framer.push(samples), *framer.flush()]):
-            item = StepItem(0, window, index == 0, index == 0, self._options)
+            item = StepItem(0, window, index == 0, index == 0, self._options, bias=self._bias)
             nbest = engine.run([item])[0].nbest
         return nbest
 
     def _whole(self, samples: np.ndarray) -> Any:
         assert self._model.offline is not None, "asked for an offline model"
-        return self._model.offline.run([OfflineItem(samples, self._options)])[0].nbest
+        # As sherpa-onnx: what an unfinished hotword has earned is paid back at a recording's end, never at a stream's.
+        return self._model.offline.run([OfflineItem(samples, self._options, bias=self._bias)])[0].nbest.closed()
 
 
 class Peer:
