@@ -21,6 +21,7 @@ from protos import recognizer_pb2_grpc as rpc
 from protos import speaker_pb2, speaker_pb2_grpc
 from server.calls import Calls
 from server.config import Config
+from server.draining import Draining
 from server.errors import StartFailed
 from server.gallery.gallery import Gallery
 from server.hotwords import Hotwords
@@ -44,6 +45,9 @@ CHANNEL_OPTIONS = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.so_reuseport", 0),
 )
+
+# After the last call: for its last bytes to leave, and for what never ends by itself (those who watch the health).
+FLUSH_S = 1.0
 
 log = structlog.get_logger()
 
@@ -80,7 +84,8 @@ class Server:
 async def start_server(config: Config) -> AsyncIterator[Server]:
     """Load the models, serve, and on leaving: refuse new calls, let running ones end, drain, stop threads.
 
-    Raises StartFailed or BadModel when the server cannot start.
+    Calls that outlive the grace period end with UNAVAILABLE. Raises StartFailed or BadModel when the server cannot
+    start.
     """
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
@@ -92,14 +97,13 @@ async def start_server(config: Config) -> AsyncIterator[Server]:
         # One group for all that runs as long as the server: a bug in one ends it loudly instead of hanging its callers.
         group = await stack.enter_async_context(asyncio.TaskGroup())
         _start_batchers(stack, group, [*models, *speakers])
-        services = _services(stack, config, models, speakers, metrics)
+        draining = Draining()
+        services = _services(stack, config, models, speakers, Calls(metrics, draining))
         _start_housekeeping(stack, group, models, metrics)
         await _start_metrics(stack, config, metrics)
-        await _start_grpc(stack, server, *services)
+        await _start_grpc(stack, server, draining, *services)
         await server.set_serving(True)
         yield server
-        log.info("draining", grace_s=config.listen.grace_s)
-        await server.set_serving(False)
 
 
 def _start_batchers(
@@ -117,7 +121,7 @@ def _start_batchers(
 
 
 def _services(
-    stack: AsyncExitStack, config: Config, models: Models, speakers: SpeakerModels, metrics: Metrics
+    stack: AsyncExitStack, config: Config, models: Models, speakers: SpeakerModels, calls: Calls
 ) -> tuple[RecognizerServicer, SpeakerServicer]:
     decoding = stack.enter_context(ThreadPoolExecutor(usable_cores(), thread_name_prefix="decode"))
     # Their own threads: a long clustering must not keep other calls from decoding.
@@ -127,7 +131,7 @@ def _services(
     places = Places(limit, "container streams", "streaming.max_container_streams")
     gallery = Gallery(config.speaker.gallery)
     stack.callback(gallery.close)
-    calls, idle_timeout_s = Calls(metrics), config.streaming.idle_timeout_s
+    idle_timeout_s = config.streaming.idle_timeout_s
     offline = OfflineRecognizer(config.offline, decoding, SpeakerTagger(speakers, diarizing))
     # One thread: it alone touches the compiled lists.
     compiling = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="hotwords"))
@@ -156,19 +160,31 @@ async def _start_metrics(stack: AsyncExitStack, config: Config, metrics: Metrics
 
 
 async def _start_grpc(
-    stack: AsyncExitStack, server: Server, recognizer: RecognizerServicer, speaker: SpeakerServicer
+    stack: AsyncExitStack,
+    server: Server,
+    draining: Draining,
+    recognizer: RecognizerServicer,
+    speaker: SpeakerServicer,
 ) -> None:
     config = server.config.listen
     size = config.max_message_mb << 20
     sizes = (("grpc.max_receive_message_length", size), ("grpc.max_send_message_length", size))
-    wire = grpc.aio.server(options=(*CHANNEL_OPTIONS, *sizes))
+    wire = grpc.aio.server(options=(*CHANNEL_OPTIONS, *sizes), interceptors=(draining,))
     rpc.add_RecognizerServicer_to_server(recognizer, wire)  # type: ignore[no-untyped-call]
     speaker_pb2_grpc.add_SpeakerServicer_to_server(speaker, wire)  # type: ignore[no-untyped-call]
     health_pb2_grpc.add_HealthServicer_to_server(server.health, wire)
     reflection.enable_server_reflection((RECOGNIZER, SPEAKER, health.SERVICE_NAME, reflection.SERVICE_NAME), wire)
     server.port = _listen(wire, config.host, config.port, credentials(config))
-    stack.push_async_callback(wire.stop, config.grace_s)  # before the start, which may be cancelled
+    stack.push_async_callback(_stop_grpc, server, draining, wire)  # before the start, which may be cancelled
     await wire.start()
+
+
+async def _stop_grpc(server: Server, draining: Draining, wire: grpc.aio.Server) -> None:
+    grace_s = server.config.listen.grace_s
+    log.info("draining", grace_s=grace_s)
+    await server.set_serving(False)
+    await draining.drain(grace_s)
+    await wire.stop(FLUSH_S)
 
 
 def _joined(host: str, port: int) -> str:

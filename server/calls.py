@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import structlog
 
+from server.draining import Draining
 from server.errors import first_cause
 from server.metrics import Metrics
 from server.status import ending
@@ -20,8 +21,9 @@ log = structlog.get_logger()
 class Calls:
     """Wraps the handlers of all services; owned by the app."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, draining: Draining) -> None:
         self._metrics = metrics
+        self._draining = draining
 
     @asynccontextmanager
     async def call(self, method: str, context: Any) -> AsyncIterator[dict[str, Any]]:
@@ -31,14 +33,15 @@ class Calls:
         code, text = grpc.StatusCode.OK, ""
         self._metrics.call_started(method)
         try:
-            yield facts
+            with self._draining.running():
+                yield facts
         except Exception as error:
             error = first_cause(error)
             code, text = ending(error)
             if code is grpc.StatusCode.INTERNAL:
                 log.error("call failed", **facts, exc_info=error)
             await context.abort(code, text)
-        except BaseException:  # cancelled, deadline, shutdown: nobody is there to answer
+        except BaseException:  # cancelled, deadline: nobody is there to answer
             code = grpc.StatusCode.CANCELLED
             raise
         finally:

@@ -31,6 +31,10 @@ class IdleStream(ServerError):
     """The client sent nothing for longer than the idle timeout."""
 
 
+class ShuttingDown(ServerError):
+    """The server ends, and has given the call the time that it gives."""
+
+
 class NoVoiceActivity(ServerError):
     """Silence is to be found, and this server has no model for it."""
 
