@@ -64,6 +64,10 @@ class TensorInfo:
         return value if isinstance(value, int) else None
 
 
+# What stands in a file's place where a repository was cloned without its large files.
+_LFS_POINTER = b"version https://git-lfs"
+
+
 class OrtModel:
     """An ONNX Runtime session. Running is thread safe; ends when it is collected."""
 
@@ -75,6 +79,11 @@ class OrtModel:
         self.path = path
         if not path.is_file():
             raise BadModel(f"{path}: no such file")
+        with path.open("rb") as file:
+            if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
+                raise BadModel(
+                    f"{path}: a pointer of Git LFS, not the file itself; run `git lfs pull` in its repository"
+                )
         providers = _providers(options.provider)
         try:
             self.session = onnxruntime.InferenceSession(

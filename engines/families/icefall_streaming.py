@@ -45,7 +45,7 @@ def describe(graph: Graph, half: EncoderManifest | None, inspection: Inspection)
     _, made, size = outputs[layout.out.name].shape
     chunk = _chunk(half) if layout.lengths is not None else made
     stride = _stride(graph, half, chunk)
-    if not 0 < chunk <= made or stride % chunk or window < stride:
+    if not 0 < chunk <= made or stride < 1 or stride % chunk or window < stride:
         findings.problem(
             f"{graph.path.name} makes {made} encoder frames of a window of {window} frames that moves on by {stride}"
         )
@@ -199,7 +199,7 @@ def _chunk(half: EncoderManifest | None) -> int:
 def _stride(graph: Graph, half: EncoderManifest | None, chunk: int) -> int:
     stated = common.as_int(graph.model.metadata.get("decode_chunk_len"))
     subsampling = half.subsampling if half is not None and half.subsampling else 4
-    return stated or subsampling * chunk
+    return subsampling * chunk if stated is None else stated
 
 
 def _try_step(

@@ -200,6 +200,10 @@ def cut_short(folder):
     path.write_bytes(path.read_bytes()[:1000])
 
 
+def cloned_without_large_files(folder):
+    graph_of(folder, "encoder").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1f\nsize 266\n")
+
+
 @pytest.mark.parametrize(
     ("name", "spoil", "complaint"),
     [
@@ -212,6 +216,8 @@ def cut_short(folder):
         ("k2", edited("encoder", set_metadata(num_heads="2;2")), "its metadata are damaged"),
         ("k2", edited("encoder", set_metadata(T="77")), "takes 45 frames a step, its metadata say T = 77"),
         ("k2", edited("encoder", set_metadata(decode_chunk_len="36")), "that moves on by 36"),
+        ("k2", edited("encoder", set_metadata(decode_chunk_len="-32")), "that moves on by -32"),
+        ("k2", edited("encoder", set_metadata(decode_chunk_len="0")), "that moves on by 0"),
         ("k2", edited("decoder", set_metadata(context_size="3")), "takes 2 tokens, its metadata say context_size 3"),
         ("k2", edited("decoder", set_metadata(vocab_size="500")), "scores 30 tokens, .* knows 500"),
         ("k5", edited("encoder", fix_batch), "batch axis fixed at 3; export it with a dynamic batch axis"),
@@ -219,6 +225,7 @@ def cut_short(folder):
         ("k5", edited("decoder", fix_batch), "takes a fixed batch"),
         ("k4", with_a_joiner_of_another, "takes 12 values as encoder_out, encoder.onnx makes 16"),
         ("k2", edited("encoder", set_metadata(model_type="lstm")), "of a kind that this server does not know"),
+        ("k2", cloned_without_large_files, "a pointer of Git LFS, not the file itself; run `git lfs pull`"),
         ("k2", cut_short, "not an ONNX graph that can be run"),
         ("k1", edited("encoder", set_metadata(model_type="conformer")), "its encoder frames are those of a zipformer2"),
     ],
