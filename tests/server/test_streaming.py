@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+from importlib.resources import files
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -19,6 +21,7 @@ from protos import recognizer_pb2_grpc as rpc
 from server.app import start_server
 from speech.audio import Encoding
 from speech.containers import decode
+from speech.scoring import score_pairs
 from tests.server.support import (
     RATE,
     comparable,
@@ -85,6 +88,24 @@ async def test_a_stream_hears_nothing_of_its_neighbours(lanes: int) -> None:
         alone = [await one(job) for job in jobs]
         assert any(alone)
         assert await asyncio.gather(*map(one, jobs)) == alone
+
+
+@pytest.mark.asyncio
+async def test_speech_is_understood_alike_alone_in_one_packet_and_together_in_small_ones() -> None:
+    """Real words, by the embedded model: the tiny one of the other tests says little, they compare its scores."""
+    demo = Path(str(files("models"))) / "demo"
+    pairs = [row.split("\t") for row in (demo / "demo.tsv").read_text(encoding="utf-8").splitlines()]
+    async with running(tiny_config(Path("embedded"))) as (_, stub):
+
+        async def told(name: str, size: int) -> list[tuple[object, ...]]:
+            data = (demo / name).read_bytes()
+            cut = packets(data, range(0, len(data), size))
+            return comparable(await stream(stub, cut, encoding=pb.FLAC, sample_rate_hertz=0, **EVERYTHING))
+
+        alone = [await told(name, 10**6) for name, _ in pairs]
+        assert await asyncio.gather(*(told(name, 700 + 90 * n) for n, (name, _) in enumerate(pairs))) == alone
+    heard = [" ".join(best[0][0] for *_, best in each) for each in alone]
+    assert score_pairs(zip([text for _, text in pairs], heard, strict=True)).total.rate <= 0.25
 
 
 @pytest.mark.asyncio
