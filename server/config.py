@@ -96,6 +96,11 @@ class OfflineConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     timeout_action: Literal["reject", "delay"] = "reject"
     # Upper bounds of the length buckets in seconds; longer audio forms a last bucket.
     bucket_seconds: tuple[Seconds, ...] = (2.0, 4.0, 8.0, 16.0, 32.0)
+    # Requests under way, from their arrival to their answer; one more is refused.
+    max_requests: Count = 256
+    # Memory of all requests' audio, as it came and decoded (an hour of one channel is 220 MB); what would be too much
+    # beside others is refused. What is being decoded, on a thread for each processor, counts when it is done.
+    max_memory_mb: Count = 2048
     # Longest audio of one request, all channels added up: what is decoded of it is in memory until it is recognised.
     max_audio_s: Seconds = 4 * 3600.0
     # Longer audio is cut at quiet places into pieces of at most this length.

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import Executor
+from contextlib import nullcontext
 
 import numpy as np
 
-from engines.recordings import OfflineItem
+from batcher.errors import Overloaded
+from engines.recordings import OfflineItem, OfflineOutput
 from server.config import OfflineConfig
 from server.decoding import decode_whole
 from server.models import ServedModel
 from server.options import RecognitionOptions
+from server.places import Memory, Places
 from server.session import Session
 from server.speaker.tagging import SpeakerTagger, Tagging
 from server.turns import one_by_one
@@ -20,15 +24,21 @@ from speech.recognition import whole_result
 from speech.results import Result, SpeechEvent
 from speech.transcript import Timeline, alternatives
 
+RETRY_S = 0.05  # a recording's piece that found the queue full asks again after this
+
 
 class OfflineRecognizer:
-    """Turns one request's bytes into results. Shared by all unary calls; keeps nothing between them."""
+    """Turns one request's bytes into results. Shared by all unary calls, which it counts."""
 
     def __init__(self, config: OfflineConfig, executor: Executor, tagger: SpeakerTagger) -> None:
         """`tagger` says whose words they are, for those who ask."""
         self._config = config
         self._executor = executor
         self._tagger = tagger
+        self._calls = Places(config.max_requests, "unary recognitions", "offline.max_requests")
+        self._memory = Memory(config.max_memory_mb, "audio of unary recognitions", "offline.max_memory_mb")
+        # Long recordings share half of the queue: however many come at once, single utterances find room.
+        self._bulk = asyncio.Semaphore(max(1, config.max_queue_size // 2))
 
     async def recognize(
         self, model: ServedModel, options: RecognitionOptions, data: bytes
@@ -36,14 +46,23 @@ class OfflineRecognizer:
         """Return (channel tag, result) pairs in order of time, and the seconds of audio of the longest channel.
 
         Raises BadAudio for bytes that are not what they should be, or more audio than `max_audio_s`; where speakers
-        are asked for, UnknownModel and NoVoiceActivity.
+        are asked for, UnknownModel and NoVoiceActivity. Raises TooManyStreams where too many requests, or too much
+        audio of others, are under way, and Overloaded where the queue is full, for which long recordings wait.
         """
+        with self._calls.taken(), self._memory.held() as hold:
+            hold(len(data))
+            return await self._recognize(model, options, data, hold)
+
+    async def _recognize(
+        self, model: ServedModel, options: RecognitionOptions, data: bytes, hold: Callable[[int], None]
+    ) -> tuple[list[tuple[int, Result]], float]:
         tagging = None if options.speaker_tags is None else self._tagger.tagging(options.speaker_tags)
         channels = await decode_whole(
             self._executor, options.audio, model.sample_rate, data, self._config.max_audio_s, "offline.max_audio_s"
         )
         if not channels.size:
             return [], 0.0
+        hold(channels.nbytes)
         if tagging is not None:
             tagging.check_length(channels.size / model.sample_rate)
         tags = [0] if len(channels) == 1 else list(range(1, len(channels) + 1))
@@ -81,23 +100,25 @@ class OfflineRecognizer:
         loop = asyncio.get_running_loop()
         pieces = await loop.run_in_executor(self._executor, cut_at_quiet, samples, model.sample_rate, longest_s)
 
+        is_long = len(pieces) > 1
+
         async def in_turn(begin: int, end: int) -> Result | None:
-            async with places:
-                return await self._piece(model, options, samples, begin, end)
+            async with places, self._bulk if is_long else nullcontext():
+                return await self._piece(model, options, samples, begin, end, waits=is_long)
 
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(in_turn(*piece)) for piece in pieces]
         return [result for task in tasks if (result := task.result()) is not None]
 
     async def _piece(
-        self, model: ServedModel, options: RecognitionOptions, samples: np.ndarray, begin: int, end: int
+        self, model: ServedModel, options: RecognitionOptions, samples: np.ndarray, begin: int, end: int, *, waits: bool
     ) -> Result | None:
         decoding = options.decoding
         item = OfflineItem(
             samples[begin:end], decoding.search, decoding.rescoring, decoding.ctc_weight, decoding.reverse_weight,
             decoding.bias,
         )  # fmt: skip
-        output = await model.recognize(item, options.priority, options.queue_timeout_ms)
+        output = await self._output(model, options, item, waits)
         rate = model.sample_rate
         timeline = Timeline(begin * 1000 // rate, model.encoder_frame_ms, model.token_lead_ms)
         best = alternatives(output.nbest, model.tokens, timeline, options.results, options.results.max_alternatives)
@@ -111,6 +132,17 @@ class OfflineRecognizer:
             lead_ms=model.token_lead_ms,
             found=await one_by_one(best),
         )
+
+    async def _output(
+        self, model: ServedModel, options: RecognitionOptions, item: OfflineItem, waits: bool
+    ) -> OfflineOutput:
+        while True:
+            try:
+                return await model.recognize(item, options.priority, options.queue_timeout_ms)
+            except Overloaded:
+                if not waits:
+                    raise
+                await asyncio.sleep(RETRY_S)
 
     async def _through_stream(
         self, model: ServedModel, options: RecognitionOptions, samples: np.ndarray
