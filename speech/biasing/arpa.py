@@ -13,8 +13,8 @@ from speech.biasing.ngram import UNKNOWN, UNKNOWN_LOG10, NgramLm, Ngrams, build_
 from speech.errors import BadLanguageModel
 
 MAX_ORDER = 8
-_BLOCK = 1 << 16
-"""Lines converted at a time: their fields as text take twenty times the memory of the numbers."""
+_BLOCK = 256
+"""Lines converted at a time: more take longer, as Python's garbage collector looks through all their texts."""
 _LOG_10 = math.log(10.0)
 _COUNT = re.compile(r"ngram\s+(\d+)\s*=\s*(\d+)")
 _FLOOR_LOG10 = -99.0
@@ -98,7 +98,7 @@ def _blocks(lines: Iterator[tuple[int, str]], order: int, count: int) -> Iterato
 
 
 def _block(first: int, rows: list[list[str]], order: int, words: dict[str, int]) -> Ngrams:
-    """Convert lines by columns, which takes half the time of line by line; `first` is the number of the first."""
+    """Convert lines by columns, which is faster than line by line; `first` is the number of the first."""
     log_probs, backoffs = _logs(first, [row[0] for row in rows], [_backoff(row, order) for row in rows])
     return Ngrams(_numbers(first, rows, order, words), log_probs, backoffs)
 

@@ -1,11 +1,16 @@
+from dataclasses import fields
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from speech.biasing import Bias, build_graph, fit_lm, read_arpa
+from speech.biasing import arpa as arpa_files
 from speech.errors import BadLanguageModel, BadOption
 from speech.tokens import TokenTable
 from tests.speech.biasing.arpa_models import Oracle, random_arpa
 
+LM = Path(__file__).parents[2] / "data/lm"
 WORDS = ["a", "b", "ab", "abc", "cab", "cc"]
 PIECES = ["<blank>", "<unk>", "▁A", "▁", "A", "B", "C", "▁AB", "AB", "▁C", "<sos/eos>"]
 
@@ -112,6 +117,20 @@ def test_a_damaged_arpa_file_is_refused_by_line(old, new, message):
     read_arpa(GOOD.splitlines())
     with pytest.raises(BadLanguageModel, match=message):
         read_arpa(GOOD.replace(old, new).splitlines())
+
+
+@pytest.mark.parametrize("block", [1, 2, 3])
+def test_blocks_of_lines_give_the_same_model_and_the_same_lines_in_errors(block, monkeypatch):
+    text = (LM / "words.arpa").read_text().splitlines()
+    bad = next(number for number, line in enumerate(text) if line == "\\2-grams:") + 6
+    damaged = [*text[:bad], text[bad].replace("-", "-1000", 1), *text[bad + 1 :]]
+    whole = read_arpa(text)
+    monkeypatch.setattr(arpa_files, "_BLOCK", block)
+    blocks = read_arpa(text)
+    for field in fields(whole):
+        np.testing.assert_array_equal(getattr(blocks, field.name), getattr(whole, field.name))
+    with pytest.raises(BadLanguageModel, match=rf"line {bad + 1} of the ARPA file has the logs"):
+        read_arpa(damaged)
 
 
 def test_ngrams_given_twice_or_without_their_beginning_are_refused():
