@@ -1,6 +1,7 @@
 """Build a language model: `python -m recipes.lm.build --texts FILE --held-out dev.tsv --output lm.arpa.gz`.
 
 Sentences are normalised as for the acoustic model; those of the held-out list, and any that contain one, are left out.
+With `--pieces bpe.model --order 2 --min-counts 1 1` the n-grams are of a model's pieces: what `chorus serve --lodr` takes.
 """
 
 import argparse
@@ -23,6 +24,14 @@ def sentences(texts: Path, held_out: Path) -> list[list[str]]:
     ]
 
 
+def in_pieces(found: list[list[str]], model: Path) -> list[list[str]]:
+    """Spell the sentences in the pieces of a sentencepiece model, which is of capitals."""
+    import sentencepiece  # needs recipes/requirements.txt, words do not
+
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(model))
+    return [pieces.encode(" ".join(words).upper(), out_type=str) for words in found]
+
+
 def main() -> None:
     """Read, count, smooth, write."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -30,10 +39,13 @@ def main() -> None:
     parser.add_argument("--held-out", type=Path, required=True, help="TSV whose last column is never used")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--order", type=int, default=3)
+    parser.add_argument("--pieces", type=Path, help="bpe.model: n-grams of its pieces instead of words")
     parser.add_argument("--min-counts", type=int, nargs="+", default=[1, 1, 2], help="n-grams seen less often go")
     arguments = parser.parse_args()
     found = sentences(arguments.texts, arguments.held_out)
-    model = KneserNey(found, arguments.order, arguments.min_counts)
+    if arguments.pieces:
+        found = in_pieces(found, arguments.pieces)
+    model = KneserNey(found, arguments.order, arguments.min_counts, has_fallback=arguments.pieces is not None)
     # No time stamp: the same text gives the same file.
     with arguments.output.open("wb") as file, gzip.GzipFile("", "wb", 9, file, mtime=0) as packed:
         packed.writelines(f"{line}\n".encode() for line in model.lines())

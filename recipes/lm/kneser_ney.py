@@ -15,18 +15,24 @@ Gram = tuple[str, ...]
 NEVER = -99.0
 """log10 of impossible, as ARPA writes it."""
 
+FALLBACK = (0.0, 0.5, 1.0, 1.5)
+"""lmplz's discounts for counts of 0, 1, 2, and 3 or more where the text gives none."""
+
 
 class KneserNey:
     """A smoothed model: `probs[n]` and `backoffs[n]` of the n-grams of order n + 1 that were kept, as probabilities."""
 
-    def __init__(self, sentences: Iterable[Sequence[str]], order: int, min_counts: Sequence[int]) -> None:
+    def __init__(
+        self, sentences: Iterable[Sequence[str]], order: int, min_counts: Sequence[int], *, has_fallback: bool = False
+    ) -> None:
         """Estimate from tokenised sentences. `min_counts[n]`: n-grams of order n + 1 with fewer occurrences go.
 
-        Every order needs n-grams with (adjusted) counts of 1 to 4, from which its discounts are estimated.
+        Every order needs n-grams with (adjusted) counts of 1 to 3, from which its discounts are estimated. A few hundred
+        pieces, all of them frequent, have none: `has_fallback` takes lmplz's `--discount_fallback` there.
         """
         plain = _plain_counts(sentences, order)
         adjusted = _adjusted(plain)
-        self.discounts = [_discounts(counts) for counts in adjusted]
+        self.discounts = [_discounts(counts, has_fallback) for counts in adjusted]
         self.probs: list[dict[Gram, float]] = []
         self.backoffs: list[dict[Gram, float]] = [{} for _ in range(order)]
         for n, counts in enumerate(adjusted):
@@ -103,10 +109,12 @@ def _adjusted(plain: list[Counter[Gram]]) -> list[Counter[Gram]]:
     return [*adjusted, plain[-1]]
 
 
-def _discounts(counts: Counter[Gram]) -> tuple[float, float, float, float]:
+def _discounts(counts: Counter[Gram], has_fallback: bool) -> tuple[float, float, float, float]:
     """Return what is taken from counts of 0, 1, 2, and 3 or more."""
     t = Counter(count for count in counts.values() if count <= 4)
     if not all(t[k] for k in (1, 2, 3)):
+        if has_fallback:
+            return FALLBACK
         raise ValueError(f"too little text: n-grams seen once, twice, three times: {t[1]}, {t[2]}, {t[3]}")
     y = t[1] / (t[1] + 2 * t[2])
     one, two, three = (k - (k + 1) * y * t[k + 1] / t[k] for k in (1, 2, 3))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from recipes.lm.build import sentences
-from recipes.lm.kneser_ney import END, START, UNKNOWN, KneserNey
+from recipes.lm.kneser_ney import END, FALLBACK, START, UNKNOWN, KneserNey
 from speech.biasing import read_arpa
 
 WORDS = [first + second for first in "abcdefgh" for second in "stuvwxyz"]
@@ -88,6 +88,13 @@ def score(lm, state, word):
 def test_too_little_text_is_refused_with_counts():
     with pytest.raises(ValueError, match="seen once, twice, three times: 3, 0, 0"):
         KneserNey([["a", "b"]], 2, [1, 1])
+
+
+def test_pieces_that_are_all_frequent_take_the_fallback_discounts_and_sum_to_one() -> None:
+    model = KneserNey([["a", "b"], ["b", "a"], ["a", "a"]] * 5, 2, [1, 1], has_fallback=True)
+    assert model.discounts[1] == FALLBACK
+    words = ["a", "b", "</s>", "<unk>"]
+    assert sum(model.prob(("a",), word) for word in words) == pytest.approx(1.0)
 
 
 def test_held_out_sentences_are_left_out_also_within_others(tmp_path: Path) -> None:
