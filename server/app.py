@@ -21,9 +21,9 @@ from protos import recognizer_pb2_grpc as rpc
 from protos import speaker_pb2, speaker_pb2_grpc
 from server.calls import Calls
 from server.config import Config
-from server.draining import Draining
 from server.errors import StartFailed
 from server.gallery.gallery import Gallery
+from server.gate import Gate, LateHandlers
 from server.hotwords import Hotwords
 from server.housekeeping import watch_integrity, watch_loop_lag
 from server.loading import load_served
@@ -55,20 +55,21 @@ log = structlog.get_logger()
 class Server:
     """A running server. Made by `start_server`, which also takes it down."""
 
-    def __init__(self, config: Config, models: Models, speakers: SpeakerModels, metrics: Metrics) -> None:
+    def __init__(
+        self, config: Config, port: int, health: Any, models: Models, speakers: SpeakerModels, metrics: Metrics
+    ) -> None:
         self.config = config
+        self.port = port
+        self.health = health
         self.models = models
         self.speakers = speakers
         self.metrics = metrics
-        self.port = 0
-        self.health: Any = health.aio.HealthServicer()  # type: ignore[attr-defined]
 
     async def set_serving(self, serving: bool) -> None:
         """Tell health checks, for the server as a whole and per service; a service without models does not serve."""
         able = {"": True, RECOGNIZER: bool(list(self.models)), SPEAKER: bool(list(self.speakers))}
-        states = health_pb2.HealthCheckResponse
         for service, is_able in able.items():
-            await self.health.set(service, states.SERVING if serving and is_able else states.NOT_SERVING)
+            await _tell(self.health, service, serving and is_able)
 
     @property
     def address(self) -> str:
@@ -84,24 +85,29 @@ class Server:
 async def start_server(config: Config) -> AsyncIterator[Server]:
     """Load the models, serve, and on leaving: refuse new calls, let running ones end, drain, stop threads.
 
-    Calls that outlive the grace period end with UNAVAILABLE. Raises StartFailed or BadModel when the server cannot
-    start.
+    The port is open while models load, for health checks; other calls are refused until then. Calls that outlive the
+    grace period end with UNAVAILABLE. Raises StartFailed or BadModel when the server cannot start.
     """
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
+        gate, handlers = Gate(), LateHandlers()
+        checks: Any = health.aio.HealthServicer()  # type: ignore[attr-defined]
+        wire, port = await _open(stack, config, gate, handlers, checks)
         engines = stack.enter_context(ExitStack())
         models, speakers = await loop.run_in_executor(None, load_served, config, engines)
         metrics = Metrics()
         metrics.watch(models, speakers)
-        server = Server(config, models, speakers, metrics)
+        server = Server(config, port, checks, models, speakers, metrics)
         # One group for all that runs as long as the server: a bug in one ends it loudly instead of hanging its callers.
         group = await stack.enter_async_context(asyncio.TaskGroup())
         _start_batchers(stack, group, [*models, *speakers])
-        draining = Draining()
-        services = _services(stack, config, models, speakers, Calls(metrics, draining))
+        recognizer, speaker = _services(stack, config, models, speakers, Calls(metrics, gate))
+        rpc.add_RecognizerServicer_to_server(recognizer, handlers)  # type: ignore[no-untyped-call]
+        speaker_pb2_grpc.add_SpeakerServicer_to_server(speaker, handlers)  # type: ignore[no-untyped-call]
         _start_housekeeping(stack, group, models, metrics)
         await _start_metrics(stack, config, metrics)
-        await _start_grpc(stack, server, draining, *services)
+        stack.push_async_callback(_stop_grpc, server, gate, wire)
+        gate.open()
         await server.set_serving(True)
         yield server
 
@@ -159,31 +165,35 @@ async def _start_metrics(stack: AsyncExitStack, config: Config, metrics: Metrics
     stack.callback(http.shutdown)
 
 
-async def _start_grpc(
-    stack: AsyncExitStack,
-    server: Server,
-    draining: Draining,
-    recognizer: RecognizerServicer,
-    speaker: SpeakerServicer,
-) -> None:
-    config = server.config.listen
-    size = config.max_message_mb << 20
+async def _open(
+    stack: AsyncExitStack, config: Config, gate: Gate, handlers: LateHandlers, checks: Any
+) -> tuple[grpc.aio.Server, int]:
+    """Start gRPC with health checks that say NOT_SERVING, and a place for the services; return it and its port."""
+    listen = config.listen
+    size = listen.max_message_mb << 20
     sizes = (("grpc.max_receive_message_length", size), ("grpc.max_send_message_length", size))
-    wire = grpc.aio.server(options=(*CHANNEL_OPTIONS, *sizes), interceptors=(draining,))
-    rpc.add_RecognizerServicer_to_server(recognizer, wire)  # type: ignore[no-untyped-call]
-    speaker_pb2_grpc.add_SpeakerServicer_to_server(speaker, wire)  # type: ignore[no-untyped-call]
-    health_pb2_grpc.add_HealthServicer_to_server(server.health, wire)
+    wire = grpc.aio.server(handlers=(handlers,), options=(*CHANNEL_OPTIONS, *sizes), interceptors=(gate,))
+    health_pb2_grpc.add_HealthServicer_to_server(checks, wire)
     reflection.enable_server_reflection((RECOGNIZER, SPEAKER, health.SERVICE_NAME, reflection.SERVICE_NAME), wire)
-    server.port = _listen(wire, config.host, config.port, credentials(config))
-    stack.push_async_callback(_stop_grpc, server, draining, wire)  # before the start, which may be cancelled
+    port = _listen(wire, listen.host, listen.port, credentials(listen))
+    for service in ("", RECOGNIZER, SPEAKER):
+        await _tell(checks, service, is_serving=False)
+    stack.push_async_callback(wire.stop, None)  # before the start, which may be cancelled
     await wire.start()
+    return wire, port
 
 
-async def _stop_grpc(server: Server, draining: Draining, wire: grpc.aio.Server) -> None:
+async def _tell(checks: Any, service: str, is_serving: bool) -> None:
+    """Set what health checks say of a service."""
+    states = health_pb2.HealthCheckResponse
+    await checks.set(service, states.SERVING if is_serving else states.NOT_SERVING)
+
+
+async def _stop_grpc(server: Server, gate: Gate, wire: grpc.aio.Server) -> None:
     grace_s = server.config.listen.grace_s
     log.info("draining", grace_s=grace_s)
     await server.set_serving(False)
-    await draining.drain(grace_s)
+    await gate.drain(grace_s)
     await wire.stop(FLUSH_S)
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import grpc
 import structlog
 
-from server.draining import Draining
 from server.errors import first_cause
+from server.gate import Gate
 from server.metrics import Metrics
 from server.status import ending
 
@@ -21,9 +21,9 @@ log = structlog.get_logger()
 class Calls:
     """Wraps the handlers of all services; owned by the app."""
 
-    def __init__(self, metrics: Metrics, draining: Draining) -> None:
+    def __init__(self, metrics: Metrics, gate: Gate) -> None:
         self._metrics = metrics
-        self._draining = draining
+        self._gate = gate
 
     @asynccontextmanager
     async def call(self, method: str, context: Any) -> AsyncIterator[dict[str, Any]]:
@@ -33,7 +33,7 @@ class Calls:
         code, text = grpc.StatusCode.OK, ""
         self._metrics.call_started(method)
         try:
-            with self._draining.running():
+            with self._gate.running():
                 yield facts
         except Exception as error:
             error = first_cause(error)
