@@ -1,7 +1,8 @@
 """Build a language model: `python -m recipes.lm.build --texts FILE --held-out dev.tsv --output lm.arpa.gz`.
 
 Sentences are normalised as for the acoustic model; those of the held-out list, and any that contain one, are left out.
-With `--pieces bpe.model --order 2 --min-counts 1 1` the n-grams are of a model's pieces: what `chorus serve --lodr` takes.
+With `--pieces bpe.model --order 2 --min-counts 1 1` the n-grams are of a model's pieces: what `chorus serve --lodr`
+takes.
 """
 
 import argparse

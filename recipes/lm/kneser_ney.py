@@ -27,8 +27,8 @@ class KneserNey:
     ) -> None:
         """Estimate from tokenised sentences. `min_counts[n]`: n-grams of order n + 1 with fewer occurrences go.
 
-        Every order needs n-grams with (adjusted) counts of 1 to 3, from which its discounts are estimated. A few hundred
-        pieces, all of them frequent, have none: `has_fallback` takes lmplz's `--discount_fallback` there.
+        Every order needs n-grams with (adjusted) counts of 1 to 3, from which its discounts are estimated. A few
+        hundred pieces, all of them frequent, have none: `has_fallback` takes lmplz's `--discount_fallback` there.
         """
         plain = _plain_counts(sentences, order)
         adjusted = _adjusted(plain)
