@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 
 def simplify_softplus(graph: onnx.GraphProto) -> int:
     """Rewrite every softplus of that form in place; return how many there were."""
-    pattern = _Pattern(graph)
+    pattern = Pattern(graph)
     found = [each for node in graph.node if node.op_type == "Add" and (each := pattern.match(node)) is not None]
     gone = {id(node) for _, inner in found for node in inner}
     ends = {id(inner[-1]): (z, inner[-1].output[0]) for z, inner in found}
@@ -40,29 +40,29 @@ def _shorter(z: str, out: str) -> list[onnx.NodeProto]:
     ]
 
 
-class _Pattern:
+class Pattern:
     """Who makes what in a graph, and how often it is read."""
 
     def __init__(self, graph: onnx.GraphProto) -> None:
-        self._makers = {name: node for node in graph.node for name in node.output}
-        self._readers = Counter(name for node in graph.node for name in node.input)
-        self._readers.update(value.name for value in graph.output)
-        self._weights = {each.name: each for each in graph.initializer}
+        self.makers = {name: node for node in graph.node for name in node.output}
+        self.readers = Counter(name for node in graph.node for name in node.input)
+        self.readers.update(value.name for value in graph.output)
+        self.weights = {each.name: each for each in graph.initializer}
 
     def match(self, end: onnx.NodeProto) -> tuple[str, list[onnx.NodeProto]] | None:
         """Return z and the nodes of the softplus that `end`, an Add, is the last of; None where it is none."""
-        makers = [self._makers.get(name) for name in end.input]
+        makers = [self.makers.get(name) for name in end.input]
         for log, top in (makers, makers[::-1]):
             if log is None or top is None or (log.op_type, top.op_type) != ("Log", "Max"):
                 continue
             chain = self._chain(log)
             z = self._beside(top, 0.0)
-            if chain is None or z is None or not self._is_inner([log, top]):
+            if chain is None or z is None or not self.is_inner([log, top]):
                 continue
-            distance = self._makers.get(chain[-1].input[0])
+            distance = self.makers.get(chain[-1].input[0])
             if chain[-1].input[0] == z:
                 return z, [*chain, log, top, end]
-            if distance is not None and self._is_inner([distance]) and self._beside(distance, 0.0) == z:
+            if distance is not None and self.is_inner([distance]) and self._beside(distance, 0.0) == z:
                 return z, [distance, *chain, log, top, end]
         return None
 
@@ -71,8 +71,8 @@ class _Pattern:
         nodes: list[onnx.NodeProto] = []
         name: str | None = log.input[0]
         for kind in ("Add", "Exp", "Neg", "Abs"):
-            node = None if name is None else self._makers.get(name)
-            if node is None or node.op_type != kind or not self._is_inner([node]):
+            node = None if name is None else self.makers.get(name)
+            if node is None or node.op_type != kind or not self.is_inner([node]):
                 return None
             nodes.append(node)
             name = self._beside(node, 1.0) if kind == "Add" else node.input[0]
@@ -88,14 +88,18 @@ class _Pattern:
         return str(second) if self._is(first, constant) else None
 
     def _is(self, name: str, constant: float) -> bool:
-        maker = self._makers.get(name)
+        return self.scalar(name) == constant
+
+    def scalar(self, name: str) -> float | None:
+        """The value of a constant of one float32; None for whatever else."""
+        maker = self.makers.get(name)
         if maker is not None and maker.op_type == "Constant":
             value = next((each.t for each in maker.attribute if each.name == "value"), None)
         else:
-            value = self._weights.get(name)
+            value = self.weights.get(name)
         if value is None or value.data_type != onnx.TensorProto.FLOAT or int(np.prod(value.dims)) != 1:
-            return False
-        return float(numpy_helper.to_array(value).reshape(())) == constant
+            return None
+        return float(numpy_helper.to_array(value).reshape(()))
 
-    def _is_inner(self, nodes: list[onnx.NodeProto]) -> bool:
-        return all(self._readers[name] == 1 for node in nodes for name in node.output)
+    def is_inner(self, nodes: list[onnx.NodeProto]) -> bool:
+        return all(self.readers[name] == 1 for node in nodes for name in node.output)
