@@ -89,8 +89,10 @@ class ServedModel:
 
     @property
     def endpoint_rules(self) -> EndpointConfig:
-        """The rules of those who ask for none."""
-        return K2_RULES if self.is_transducer else EndpointConfig()
+        """The rules of those who ask for none: those of the project that the model comes from."""
+        streaming = self.loaded.description.streaming
+        is_icefall = self.is_transducer or (streaming is not None and streaming.family == "K3")
+        return K2_RULES if is_icefall else EndpointConfig()
 
     @property
     def methods(self) -> tuple[str, ...]:

@@ -43,7 +43,7 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     rule3: EndpointRule | None = EndpointRule(min_utterance_ms=20000)
 
 
-# What k2's endpointing does by default (sherpa-onnx, endpoint.h); used for transducers.
+# What k2's endpointing does by default (sherpa-onnx, endpoint.h); used for icefall's models.
 K2_RULES = EndpointConfig(
     rule1=EndpointRule(min_trailing_silence_ms=2400),
     rule2=EndpointRule(min_trailing_silence_ms=1200, must_contain_text=True),

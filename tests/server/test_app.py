@@ -119,6 +119,15 @@ async def test_a_model_says_how_many_hypotheses_it_rescores(tmp_path: Path) -> N
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize(("folder", "silence_ms"), [("w2", 1000), ("k2", 1200), ("k3-streaming", 1200)])
+async def test_endpoint_rules_are_those_of_the_project_a_model_comes_from(folder: str, silence_ms: int) -> None:
+    async with start_server(tiny_config(DATA / "models" / folder)) as server:
+        rule = server.models.default.endpoint_rules.rule2
+    assert rule is not None
+    assert rule.min_trailing_silence_ms == silence_ms
+
+
+@pytest.mark.asyncio
 async def test_models_are_found_by_name_and_language(tmp_path: Path) -> None:
     for name, language in (("alpha", "en"), ("beta", "fr")):
         folder = tmp_path / name
