@@ -25,7 +25,7 @@ import grpc
 
 from client import results
 from client.calling import AsyncConnection
-from client.config import Config, recognition_config, streaming_request
+from client.config import Config, streaming_request, unary_request
 from client.connection import Metadata, wait_before_retry
 from client.errors import CallFailed
 from client.packets import AsyncAudio, AsyncReplay, async_requests
@@ -85,7 +85,7 @@ class AsyncClient(AsyncConnection):
     ) -> results.Transcript:
         """Recognise a whole recording, given as bytes or as the path of a file. Raises CallFailed, OSError."""
         content = audio if isinstance(audio, bytes) else await asyncio.to_thread(Path(audio).read_bytes)
-        request = pb.RecognizeRequest(config=recognition_config(config or Config()), audio=content)
+        request = unary_request(config or Config(), content)
         response = await self._call(self._stub.Recognize, request, timeout_s, metadata)
         return results.from_recognize_response(response)
 

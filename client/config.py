@@ -125,7 +125,8 @@ class Config:
     """One recognition's settings.
 
     Audio with a header (WAV, FLAC, Ogg, MP3) needs no `encoding`, `sample_rate` or `channels`; the headerless
-    encodings need `sample_rate` in hertz. `interim_results` and `single_utterance` matter to streams only.
+    encodings need `sample_rate` in hertz. `interim_results` and `single_utterance` matter to streams only; `priority`
+    (1 is the highest, 0 the server's default) and `queue_timeout_ms` (0 is the server's) to `recognize` only.
     """
 
     encoding: EncodingName = "auto"
@@ -143,6 +144,8 @@ class Config:
     hotwords: Hotwords | None = None
     language_model: LanguageModel | None = None
     speaker_tags: SpeakerTags | None = None
+    priority: int = 0
+    queue_timeout_ms: int = 0
 
 
 def recognition_config(config: Config) -> pb.RecognitionConfig:
@@ -161,6 +164,16 @@ def recognition_config(config: Config) -> pb.RecognitionConfig:
         hotwords=_hotwords(config.hotwords),
         language_model=_language_model(config.language_model),
         diarization_config=_speaker_tags(config.speaker_tags),
+    )
+
+
+def unary_request(config: Config, audio: bytes) -> pb.RecognizeRequest:
+    """Build the message of a whole recording."""
+    return pb.RecognizeRequest(
+        config=recognition_config(config),
+        audio=audio,
+        priority=config.priority,
+        queue_timeout_ms=config.queue_timeout_ms,
     )
 
 

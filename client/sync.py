@@ -21,7 +21,7 @@ import grpc
 
 from client import results
 from client.calling import Connection
-from client.config import Config, recognition_config, streaming_request
+from client.config import Config, streaming_request, unary_request
 from client.connection import Deadline, Metadata, wait_before_retry
 from client.errors import CallFailed
 from client.packets import Audio, Replay, requests
@@ -73,7 +73,7 @@ class Client(Connection):
     ) -> results.Transcript:
         """Recognise a whole recording, given as bytes or as the path of a file. Raises CallFailed, OSError."""
         content = audio if isinstance(audio, bytes) else Path(audio).read_bytes()
-        request = pb.RecognizeRequest(config=recognition_config(config or Config()), audio=content)
+        request = unary_request(config or Config(), content)
         return results.from_recognize_response(self._call(self._stub.Recognize, request, timeout_s, metadata))
 
     def models(self, *, timeout_s: float | None = None, metadata: Metadata = ()) -> tuple[results.Model, ...]:

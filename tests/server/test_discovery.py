@@ -38,7 +38,7 @@ def test_without_a_setting_the_embedded_and_the_fetched_models_are_served_and_no
     store: list[str],
 ) -> None:
     folders = found(None)
-    assert [folder.name for folder in folders.recognisers] == ["english-u2pp"]
+    assert [folder.name for folder in folders.recognisers] == ["english-u2pp", "english-transducer"]
     assert folders.speakers == (FETCHED["campplus"],)
     assert store == []
 
@@ -46,7 +46,7 @@ def test_without_a_setting_the_embedded_and_the_fetched_models_are_served_and_no
 def test_names_and_folders_stand_side_by_side_and_names_are_fetched(store: list[str]) -> None:
     folders = found(f"campplus, {MODELS / 'w2'},embedded")
     assert folders.speakers == (FETCHED["campplus"],)
-    assert [folder.name for folder in folders.recognisers] == ["w2", "english-u2pp"]
+    assert [folder.name for folder in folders.recognisers] == ["w2", "english-u2pp", "english-transducer"]
     assert (folders.vad, folders.segmentation) == (None, None)
     assert store == ["campplus"]
 

@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import pytest
 
+from client import AsyncClient, CallFailed, Config
 from engines.recordings import OfflineItem, OfflineOutput
 from protos import recognizer_pb2 as pb
 from server.app import Server
@@ -84,3 +85,23 @@ async def test_impossible_queueing_is_refused_with_what_is_allowed(field: str) -
         with pytest.raises(grpc.aio.AioRpcError, match=f"{field} is -1; allowed: 0 to ") as refused:
             await stub.Recognize(request(1, **{field: -1}))
         assert refused.value.code() is CODE.INVALID_ARGUMENT
+
+
+async def test_python_clients_send_priority_and_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    offline = {"max_batch_size": 1, "priority_levels": 2, "default_priority_level": 2, "bucket_seconds": [20.0]}
+    async with running(tiny_config(W1, offline=offline)) as (server, _), AsyncClient(server.address) as client:
+        gate = Gate(server, monkeypatch)
+        calls = []
+
+        async def recognize(seconds: float, **fields: int) -> object:
+            config = Config(encoding="linear16", sample_rate=RATE, **fields)
+            return await client.recognize(linear16(speech_like(seconds)), config)
+
+        for seconds, priority in ((1, 0), (2, 0), (3, 1)):
+            calls.append(asyncio.ensure_future(recognize(seconds, priority=priority)))
+            await eventually(lambda: gate.batcher.num_in_flight + gate.batcher.num_waiting == len(calls))
+        with pytest.raises(CallFailed, match="DEADLINE_EXCEEDED"):
+            await recognize(4, queue_timeout_ms=1)
+        gate.opened.set()
+        await asyncio.gather(*calls)
+        assert gate.taken == [1, 3, 2]
