@@ -45,6 +45,7 @@ class Session:
         self._sample_rate = model.sample_rate
         self._started = 0.0
         self._budget = model.config.streaming.latency_budget_ms / 1000
+        self._is_ending = False
         self.stats = StreamStats()
         self._lane, self._lease = model.lanes.lease()
 
@@ -87,6 +88,7 @@ class Session:
 
     async def finish(self) -> None:
         """Recognise what is left, and send the last results."""
+        self._is_ending = True
         if not self.is_done:
             for window in self._framer.flush():
                 await self._step(window)
@@ -111,11 +113,12 @@ class Session:
         """When the chunk is due by the audio's clock.
 
         A live stream's chunk is due a budget after now. A stream that sends faster than real time is ahead of the
-        audio's clock by as much as it is early, so its chunks wait behind all live ones. The silence heard after the
-        end of a stream does not count: somebody waits for its last words.
+        audio's clock by as much as it is early, so its chunks wait behind all live ones. The last chunks of a stream
+        have no budget, and the silence heard after its end does not count: somebody waits for the final result, which
+        takes several steps, one after the other.
         """
         end = min(self._end_of(window), self._framer.num_samples)
-        return max(now, self._started + end / self._sample_rate) + self._budget
+        return max(now, self._started + end / self._sample_rate) + (0.0 if self._is_ending else self._budget)
 
     def _end_of(self, window: Window) -> int:
         """Samples of the stream up to the end of the window's last valid frame."""
