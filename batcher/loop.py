@@ -21,6 +21,9 @@ from batcher.stats import BatcherStats
 
 Waiting = TypeVar("Waiting", bound=Pending[Any, Any])
 
+FOLLOWING_TURNS = 3
+"""Turns of the event loop from a result to the next item of its stream: the waiter wakes up, begins a task, submits."""
+
 
 class Queue(Protocol[Waiting]):
     """What the loop asks of a queue; `StepQueue` and `DynamicQueue` are the two."""
@@ -144,6 +147,14 @@ class BatchLoop(Generic[Waiting]):
             self._is_asked = True
             self._loop.call_soon(self._start_what_waits)
 
+    def _start_after(self, turns: int) -> None:
+        """Start batches when the event loop has gone round `turns` times."""
+        assert self._loop is not None, "serve started a batch"
+        if turns:
+            self._loop.call_soon(self._start_after, turns - 1)
+        else:
+            self._start_what_waits()
+
     def _start_what_waits(self) -> None:
         """Start batches from a callback, where a bug would be lost: it ends `serve` instead."""
         self._is_asked = False
@@ -206,7 +217,10 @@ class BatchLoop(Generic[Waiting]):
                 raise  # no task left to end: the loop's exception handler is the last one to tell
             self._end.set()
         else:
-            self._start_what_waits()
+            if any(pending.is_followed for pending in flight.batch):
+                self._start_after(FOLLOWING_TURNS)
+            else:
+                self._start_what_waits()
         if self._is_closed:
             self._end.set()
         self._announce_if_empty()

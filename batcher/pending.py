@@ -17,6 +17,11 @@ class Pending(Generic[Item, Result]):
 
     __slots__ = ("future", "item", "since")
 
+    @property
+    def is_followed(self) -> bool:
+        """Its waiter will submit another item as soon as it has the result: the next batch waits for that."""
+        return False
+
     def __init__(self, item: Item, future: "asyncio.Future[Result]", since: float) -> None:
         self.item = item
         self.future = future

@@ -19,15 +19,26 @@ from batcher.slots import Lease, SlotPool
 class PendingStep(Pending[Item, Result]):
     """A chunk of the stream that owns `lease`. `key` ranks it while it is ready, and is None before and after."""
 
-    __slots__ = ("deadline", "key", "lease")
+    __slots__ = ("_is_followed", "deadline", "key", "lease")
 
     def __init__(
-        self, item: Item, future: "asyncio.Future[Result]", since: float, lease: Lease, deadline: float
+        self,
+        item: Item,
+        future: "asyncio.Future[Result]",
+        since: float,
+        lease: Lease,
+        deadline: float,
+        is_followed: bool = False,
     ) -> None:
         super().__init__(item, future, since)
         self.lease = lease
         self.deadline = deadline
         self.key: tuple[float, ...] | None = None
+        self._is_followed = is_followed
+
+    @property
+    def is_followed(self) -> bool:
+        return self._is_followed
 
 
 class StepQueue(Generic[Item, Result]):

@@ -58,18 +58,20 @@ class StepBatcher(Generic[Item, Result]):
         """Lease a slot for one stream (`SlotPool.lease`). Raises SlotsExhausted."""
         return self.slots.lease()
 
-    async def submit(self, item: Item, lease: Lease, deadline: float) -> Result:
+    async def submit(self, item: Item, lease: Lease, deadline: float, is_followed: bool = False) -> Result:
         """Run one chunk of the stream that owns `lease`, and return its result.
 
         `deadline`, in seconds of the clock (time.monotonic), only ranks the item: the earlier, the sooner; nothing
         happens when it passes. `config.max_bulk_wait_ms` caps how far ahead it counts. Items of one lease run in the
         order of submission. Cancelling before the step starts takes the item out; afterwards the step runs on, and
-        the slot stays held until it has ended.
+        the slot stays held until it has ended. `is_followed`: the caller has the stream's next chunk already, and
+        submits it right after this one's result; the next step then waits some turns of the event loop for it, or it
+        would miss that step.
 
         Raises Overloaded and StaleLease at once, BatchFailed with the engine's error as cause, BatcherClosed.
         """
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        pending = PendingStep(item, future, self._clock.now(), lease, deadline)
+        pending = PendingStep(item, future, self._clock.now(), lease, deadline, is_followed)
         result: Result = await self._loop.submit(pending)
         return result
 

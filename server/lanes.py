@@ -41,9 +41,9 @@ class Lane:
             self.slots,
         )
 
-    async def step(self, item: StepItem, lease: Lease, deadline: float) -> StepOutput:
+    async def step(self, item: StepItem, lease: Lease, deadline: float, is_followed: bool = False) -> StepOutput:
         """Run one chunk of the stream that owns `lease`; see `StepBatcher.submit`."""
-        return await self.batcher.submit(item, lease, deadline)
+        return await self.batcher.submit(item, lease, deadline, is_followed)
 
     def give_back(self, lease: Lease) -> None:
         """End a stream: its engine drops what the slot grew, and the slot is free once no step holds it."""

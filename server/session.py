@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from itertools import zip_longest
 from types import TracebackType
 
 import numpy as np
@@ -90,11 +92,34 @@ class Session:
         """Recognise what is left, and send the last results."""
         self._is_ending = True
         if not self.is_done:
-            for window in self._framer.flush():
-                await self._step(window)
+            await self._finish_steps(list(self._framer.flush()))
         await self._handle(self._recognition.flush(self._audio_ms()))
 
     async def _step(self, window: Window) -> None:
+        await self._handle(await self._recognised(window))
+
+    async def _finish_steps(self, windows: list[Window]) -> None:
+        """Recognise the last chunks, each under way while the results of the one before are sent.
+
+        Somebody waits for the last of them, and a chunk that comes after its results were sent misses the next step.
+        """
+        ahead: asyncio.Task[list[Outcome]] | None = None
+        try:
+            for window, following in zip_longest(windows, windows[1:]):
+                outcomes = await (ahead or self._recognised(window, is_followed=following is not None))
+                ahead = None
+                has_ended = any(isinstance(outcome, SegmentEnd) for outcome in outcomes)
+                if following is not None and not has_ended:
+                    is_last = following is windows[-1]
+                    ahead = asyncio.create_task(self._recognised(following, is_followed=not is_last))
+                await self._handle(outcomes)
+        finally:
+            if ahead is not None:
+                ahead.cancel()
+                await asyncio.gather(ahead, return_exceptions=True)
+
+    async def _recognised(self, window: Window, is_followed: bool = False) -> list[Outcome]:
+        """Run one step, and return what it says."""
         item = StepItem(
             slot=self._lease.slot,
             window=window,
@@ -105,9 +130,9 @@ class Session:
             bias=self._options.decoding.bias,
         )
         begin = time.monotonic()
-        output = await self._lane.step(item, self._lease, self._deadline(window, begin))
+        output = await self._lane.step(item, self._lease, self._deadline(window, begin), is_followed)
         self.stats.add_chunk(time.monotonic() - begin)
-        await self._handle(self._recognition.push(output, self._audio_ms(window)))
+        return self._recognition.push(output, self._audio_ms(window))
 
     def _deadline(self, window: Window, now: float) -> float:
         """When the chunk is due by the audio's clock.

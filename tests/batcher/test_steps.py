@@ -47,6 +47,26 @@ async def test_the_end_of_a_step_starts_the_next_before_its_waiters_run() -> Non
         (await bench.engine.next_batch()).finish()
 
 
+async def test_a_followed_item_finds_its_follower_in_the_next_step() -> None:
+    """Its waiter submits from a task that it begins when it has the result; others wait already."""
+    async with serve_steps() as bench:
+        lease = bench.slots.lease()
+
+        async def wait() -> None:
+            await bench.batcher.submit("a", lease, 0.0, is_followed=True)
+            await asyncio.create_task(bench.batcher.submit("b", lease, 0.0))
+
+        both = bench.tasks.create_task(wait())
+        step = await bench.engine.next_batch()
+        other = bench.submit("c", 1.0)
+        await let_run()
+        step.finish()
+        step = await bench.engine.next_batch()
+        assert step.items == ["b", "c"]
+        step.finish()
+        await asyncio.gather(both, other)
+
+
 async def test_items_submitted_in_one_turn_of_the_loop_share_the_first_step() -> None:
     async with serve_steps(max_batch_size=2) as bench:
         tasks = [bench.submit(item, deadline) for item, deadline in (("a", 3.0), ("b", 1.0), ("c", 2.0))]
