@@ -11,7 +11,7 @@ from engines.errors import BadModel
 from engines.manifest import Family, PartialFrames
 from speech.features import FbankConfig
 from speech.framing import Framing
-from speech.search.options import DEFAULT_BEAM
+from speech.search.options import DEFAULT_BEAM, DEFAULT_PATHS
 
 
 class StateTensor(Struct, frozen=True, kw_only=True):
@@ -132,6 +132,7 @@ class OfflineSpec(Struct, frozen=True, kw_only=True):
 class TransducerSpec(Struct, frozen=True, kw_only=True):
     """Decoder and joiner. `start_context` stands before a stream's first token; -1 is no token.
 
+    `beam_size`: paths of modified_beam_search that a request gets which names none.
     `is_quantised`: its weights were quantised dynamically, so that a row's result depends on its batch.
     """
 
@@ -141,6 +142,7 @@ class TransducerSpec(Struct, frozen=True, kw_only=True):
     vocab_size: int
     decoder_size: int
     start_context: tuple[int, ...]
+    beam_size: int = DEFAULT_PATHS
     is_quantised: bool = False
 
 

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from engines.errors import BadModel
 from speech.features import PROFILES, FbankConfig
-from speech.search.options import DEFAULT_BEAM, MAX_BEAM
+from speech.search.options import DEFAULT_BEAM, DEFAULT_PATHS, MAX_BEAM, MAX_PATHS
 
 FILE_NAME = "model.toml"
 
@@ -92,10 +92,14 @@ class SpeakerManifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class TransducerManifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Decoder and joiner of a transducer. `start_context`: tokens before the first, newest last; -1 is none at all."""
+    """Decoder and joiner of a transducer. `start_context`: tokens before the first, newest last; -1 is none at all.
+
+    `beam_size` is how many paths modified_beam_search keeps when a request does not say.
+    """
 
     decoder: str
     joiner: str
+    beam_size: Annotated[int, Meta(ge=1, le=MAX_PATHS)] = DEFAULT_PATHS
     start_context: tuple[Annotated[int, Meta(ge=-1)], ...] | None = None
 
 

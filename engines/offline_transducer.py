@@ -13,8 +13,8 @@ from engines.recordings import BatchedRecordings, OfflineItem, OfflineOutput
 from engines.transducer_networks import OrtNetworks
 from speech.features import FbankConfig
 from speech.search import SearchOptions
+from speech.search.options import MAX_PATHS
 from speech.search.transducer import TransducerOptions, TransducerSearch
-from speech.search.transducer.options import MAX_PATHS
 
 
 class OfflineTransducer(BatchedRecordings):

@@ -85,7 +85,8 @@ def _transducer(spec: TransducerSpec) -> list[str]:
     start = ", ".join("none" if token < 0 else str(token) for token in spec.start_context)
     return [
         f"  transducer  {spec.decoder.name} and {spec.joiner.name}, {spec.vocab_size} tokens, "
-        f"context of {spec.context_size}, which begins as [{start}]"
+        f"context of {spec.context_size}, which begins as [{start}], "
+        f"{spec.beam_size} paths"
     ]
 
 

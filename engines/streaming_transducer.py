@@ -11,8 +11,8 @@ from engines.limits import require_slots, transducer_options
 from engines.streaming import BatchedSteps, StepItem, StepOutput
 from engines.transducer_networks import OrtNetworks
 from speech.framing import Framing, Window
+from speech.search.options import MAX_PATHS
 from speech.search.transducer import TransducerOptions, TransducerSearch
-from speech.search.transducer.options import MAX_PATHS
 
 
 class StreamingTransducer(BatchedSteps):

@@ -75,6 +75,8 @@ class ModelFacts(Protocol):
     @property
     def rescoring_beam(self) -> int: ...
     @property
+    def transducer_paths(self) -> int: ...
+    @property
     def lm_weights(self) -> tuple[float, float] | None: ...
     @property
     def has_lodr(self) -> bool: ...
@@ -135,7 +137,7 @@ def _decoding(config: pb.DecodingConfig, model: ModelFacts) -> DecodingOptions:
     weights = [_weight(config, name, method) for name in ("ctc_weight", "reverse_weight")]
     model.check_weights(*weights)
     if method in TRANSDUCER_METHODS:
-        return DecodingOptions(_transducer_search(config, method), rescoring=False)
+        return DecodingOptions(_transducer_search(config, method, model.transducer_paths), rescoring=False)
     _refuse_fields(config, TRANSDUCER_FIELDS.keys() - {"beam_size", "blank_penalty"}, method)
     beam_size = in_range("decoding.beam_size", config.beam_size, 0, MAX_BEAM)
     beam_size = beam_size or (model.rescoring_beam if method == "attention_rescoring" else DEFAULT_BEAM)
@@ -182,14 +184,14 @@ def _biased(config: pb.RecognitionConfig, decoding: DecodingOptions, model: Mode
     )
 
 
-def _transducer_search(config: pb.DecodingConfig, method: str) -> TransducerOptions:
+def _transducer_search(config: pb.DecodingConfig, method: str, paths: int) -> TransducerOptions:
     """Read a transducer's options; 0 leaves a field at its default. The fields of other searches are refused."""
     _refuse_fields(config, CTC_FIELDS | (TRANSDUCER_FIELDS.keys() - TRANSDUCER_METHODS[method]), method)
     asked = {TRANSDUCER_FIELDS[name]: getattr(config, name) for name in TRANSDUCER_FIELDS if getattr(config, name)}
     for name, value in asked.items():
         least, most = LIMITS[name]
         finite_in_range(f"decoding.{_FIELDS_OF[name]}", value, least, most)
-    return msgspec.convert({"method": method, **asked}, TransducerOptions)
+    return msgspec.convert({"method": method, "beam_size": paths, **asked}, TransducerOptions)
 
 
 def _refuse_fields(config: pb.DecodingConfig, names: Iterable[str], method: str) -> None:

@@ -28,7 +28,7 @@ from speech.biasing.spelling import Speller
 from speech.endpoint import K2_RULES, EndpointConfig
 from speech.framing import Framing
 from speech.search.nbest import Nbest
-from speech.search.options import DEFAULT_BEAM
+from speech.search.options import DEFAULT_BEAM, DEFAULT_PATHS
 from speech.tokens import TokenTable
 from speech.transcript import TOKEN_LEAD_MS
 
@@ -112,6 +112,12 @@ class ServedModel:
     def rescoring_beam(self) -> int:
         """How many hypotheses are rescored for those who do not say."""
         return DEFAULT_BEAM if self.loaded.rescorer is None else self.loaded.rescorer.spec.beam_size
+
+    @property
+    def transducer_paths(self) -> int:
+        """How many paths modified_beam_search keeps for those who do not say."""
+        transducer = self.loaded.description.transducer
+        return DEFAULT_PATHS if transducer is None else transducer.beam_size
 
     def check_weights(self, ctc_weight: float | None, reverse_weight: float | None) -> None:
         """Raise BadOption for weights that this model cannot rescore with."""

@@ -10,6 +10,7 @@ from engines.description import OfflineSpec, StreamingSpec, TransducerSpec
 from engines.families import common
 from engines.families.common import Findings, Graph, Inspection
 from engines.ort import Array
+from speech.search.options import DEFAULT_PATHS
 
 Half = StreamingSpec | OfflineSpec
 QUANTISED = "onnx.infer"  # ONNX Runtime's quantiser leaves this key in the metadata
@@ -39,8 +40,8 @@ def describe(
     logits = _join(joiner, halves, rows, findings)
     if logits is None or not _metadata_agree(decoder, joiner, logits, findings):
         return None
-    stated = inspection.manifest.transducer.start_context if inspection.manifest.transducer else None
-    start = stated or _usual_start(halves, context_size)
+    manifest = inspection.manifest.transducer
+    start = (manifest and manifest.start_context) or _usual_start(halves, context_size)
     if len(start) != context_size:
         findings.problem(f"model.toml: start_context {list(start)} has not {context_size} tokens, as the decoder takes")
         return None
@@ -51,6 +52,7 @@ def describe(
         vocab_size=int(logits.shape[1]),
         decoder_size=int(rows.shape[1]),
         start_context=start,
+        beam_size=manifest.beam_size if manifest else DEFAULT_PATHS,
         is_quantised=QUANTISED in decoder.model.metadata,
     )
 

@@ -8,6 +8,8 @@ from speech.errors import BadOption
 
 MAX_BEAM = 128  # hypotheses of one stream; what servers allocate for, 12 KiB a slot
 DEFAULT_BEAM = 10  # WeNet's
+MAX_PATHS = 32  # the same for transducers
+DEFAULT_PATHS = 4  # sherpa's
 
 Method = Literal["ctc_greedy", "ctc_prefix_beam"]
 

@@ -5,10 +5,10 @@ from typing import Literal, get_args
 import msgspec
 
 from speech.errors import BadOption
+from speech.search.options import DEFAULT_PATHS, MAX_PATHS
 
 TransducerMethod = Literal["greedy_search", "modified_beam_search", "fast_beam_search"]
 METHODS: tuple[TransducerMethod, ...] = get_args(TransducerMethod)
-MAX_PATHS = 32  # of one stream; what servers allocate for
 # Bounds that keep one stream's request from slowing its neighbours: (least, most).
 LIMITS = {
     "beam_size": (1, MAX_PATHS),
@@ -31,7 +31,7 @@ class TransducerOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """
 
     method: TransducerMethod = "modified_beam_search"
-    beam_size: int = 4
+    beam_size: int = DEFAULT_PATHS
     max_symbols: int = 1
     beam: float = 20.0
     max_contexts: int = 8
