@@ -1,12 +1,16 @@
 """Event loop: CPU of the server's interpreter per 100 ms packet, beyond that of a bare grpc.aio echo handler.
 
-    python -m benchmarks.event_loop [--rounds 5] [--seconds 4] [--loops uvloop asyncio]
+    python -m benchmarks.event_loop [--rounds 5] [--seconds 8] [--loops uvloop asyncio] [--streams 32]
+    python -m benchmarks.event_loop --streams 8 --pace 0      # as fast as flow control lets them
 
 All servers run in a process of their own, in turns, on each event loop, and are sent the same packets by the same
-client: 8 streams of 100 ms packets, as fast as flow control lets them. The echo handler answers every packet; a second
+client: streams of 100 ms packets, as microphones send them. The echo handler answers every packet; a second
 one only reads, which is the harder yardstick, as Chorus answers about one packet in five. Each is compared with Chorus
 on the same loop, and in the same round. The server recognises with the embedded model, on the engine's threads; what
 counts is the main thread, on which the event loop runs. What gRPC's own threads take is shown beside it.
+
+Without pacing the handlers find their caches warm and many packets at each wake-up, while Chorus still waits for its
+engine between them: the difference is then that of two loads as much as of two servers.
 """
 
 from __future__ import annotations
@@ -31,7 +35,6 @@ from protos import recognizer_pb2_grpc as rpc
 from server.config import load_config
 from server.event_loop import Choice, run
 
-STREAMS = 8
 PACKET_S = 0.1
 
 
@@ -95,7 +98,9 @@ class Cost:
     grpc: float
 
 
-def cost(serve: Callable[[Choice, Any], None], loop: Choice, audio: list[bytes], seconds: float) -> Cost:
+def cost(
+    serve: Callable[[Choice, Any], None], loop: Choice, audio: list[bytes], seconds: float, streams: int, pace: float
+) -> Cost:
     """Start a server, load it, and return what each packet took of it."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -103,8 +108,8 @@ def cost(serve: Callable[[Choice, Any], None], loop: Choice, audio: list[bytes],
     child.start()
     port, pid = ours.recv(), child.pid
     assert pid is not None, "a started process has a number"
-    options = LoadOptions(f"127.0.0.1:{port}", STREAMS, seconds, pace=0, method="CTC_GREEDY")
-    run_in_child(LoadOptions(options.address, STREAMS, 0.5, pace=0, method="CTC_GREEDY"), audio)  # warms up
+    options = LoadOptions(f"127.0.0.1:{port}", streams, seconds, pace=pace, method="CTC_GREEDY")
+    run_in_child(LoadOptions(options.address, streams, 0.5, pace=0, method="CTC_GREEDY"), audio)  # warms up
     before = _thread_seconds(pid)
     report = run_in_child(options, audio)
     used = {key: seconds - before.get(key, 0.0) for key, seconds in _thread_seconds(pid).items()}
@@ -135,14 +140,16 @@ def _spread(row: Sequence[float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--loops", nargs="+", choices=["uvloop", "asyncio"], default=["uvloop", "asyncio"])
+    parser.add_argument("--streams", type=int, default=32)
+    parser.add_argument("--pace", type=float, default=1.0, help="1: packets as microphones send them; 0: unpaced")
     arguments = parser.parse_args()
     audio = recordings(10.0)
     rows: dict[tuple[Choice, str], list[Cost]] = {(loop, name): [] for loop in arguments.loops for name in SERVERS}
     for _ in range(arguments.rounds):
         for (loop, name), row in rows.items():
-            row.append(cost(SERVERS[name], loop, audio, arguments.seconds))
+            row.append(cost(SERVERS[name], loop, audio, arguments.seconds, arguments.streams, arguments.pace))
     for (loop, name), row in rows.items():
         print(f"{loop:7s} {name:9s}: {_spread([each.loop for each in row])}, gRPC {_spread([e.grpc for e in row])}")
     for loop in arguments.loops:
