@@ -24,6 +24,7 @@ from server.hotwords import Hotwords
 from server.housekeeping import check_integrity
 from server.stream_call import StreamCall
 from speech.search.options import SearchOptions
+from speech.search.transducer import TransducerOptions
 from tests.server.support import DATA, eventually, linear16, running, speech_like, stream, tiny_config
 
 TLS = DATA / "tls"
@@ -116,6 +117,28 @@ async def test_a_model_says_how_many_hypotheses_it_rescores(tmp_path: Path) -> N
         assert beam(method=pb.ATTENTION_RESCORING) == 20
         assert beam(method=pb.ATTENTION_RESCORING, beam_size=3) == 3
         assert beam(method=pb.CTC_PREFIX_BEAM) == 10
+
+
+@pytest.mark.asyncio
+async def test_a_transducer_says_how_many_paths_it_wants(tmp_path: Path) -> None:
+    folder = shutil.copytree(DATA / "models" / "k2", tmp_path / "wide")
+    graphs = {kind: next(folder.glob(f"{kind}*.onnx")).name for kind in ("encoder", "decoder", "joiner")}
+    (folder / "model.toml").write_text(
+        f'[streaming]\nencoder = "{graphs["encoder"]}"\n'
+        f'[transducer]\ndecoder = "{graphs["decoder"]}"\njoiner = "{graphs["joiner"]}"\nbeam_size = 9\n'
+    )
+    async with start_server(tiny_config(tmp_path)) as server:
+        model = server.models.default
+
+        def paths(**decoding: Any) -> int:
+            config = pb.RecognitionConfig(encoding=pb.LINEAR16, sample_rate_hertz=16000)
+            config.decoding.CopyFrom(pb.DecodingConfig(**decoding))
+            search = convert.recognition_options(config, model).decoding.search
+            assert isinstance(search, TransducerOptions)
+            return search.beam_size
+
+        assert paths() == 9
+        assert paths(method=pb.MODIFIED_BEAM_SEARCH, beam_size=2) == 2
 
 
 @pytest.mark.asyncio
