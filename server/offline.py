@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-from contextlib import nullcontext
 
 import numpy as np
 
-from batcher.errors import Overloaded
 from engines.recordings import OfflineItem, OfflineOutput
+from server.bulk import Bulk
 from server.config import OfflineConfig
 from server.decoding import decode_whole
 from server.models import ServedModel
@@ -24,8 +23,6 @@ from speech.recognition import whole_result
 from speech.results import Result, SpeechEvent
 from speech.transcript import Timeline, alternatives
 
-RETRY_S = 0.05  # a recording's piece that found the queue full asks again after this
-
 
 class OfflineRecognizer:
     """Turns one request's bytes into results. Shared by all unary calls, which it counts."""
@@ -37,8 +34,7 @@ class OfflineRecognizer:
         self._tagger = tagger
         self._calls = Places(config.max_requests, "unary recognitions", "offline.max_requests")
         self._memory = Memory(config.max_memory_mb, "audio of unary recognitions", "offline.max_memory_mb")
-        # Long recordings share half of the queue: however many come at once, single utterances find room.
-        self._bulk = asyncio.Semaphore(max(1, config.max_queue_size // 2))
+        self._bulk = Bulk(config.max_queue_size)
 
     async def recognize(
         self, model: ServedModel, options: RecognitionOptions, data: bytes
@@ -103,7 +99,7 @@ class OfflineRecognizer:
         is_long = len(pieces) > 1
 
         async def in_turn(begin: int, end: int) -> Result | None:
-            async with places, self._bulk if is_long else nullcontext():
+            async with places:
                 return await self._piece(model, options, samples, begin, end, waits=is_long)
 
         async with asyncio.TaskGroup() as group:
@@ -118,7 +114,11 @@ class OfflineRecognizer:
             samples[begin:end], decoding.search, decoding.rescoring, decoding.ctc_weight, decoding.reverse_weight,
             decoding.bias,
         )  # fmt: skip
-        output = await self._output(model, options, item, waits)
+
+        def submit() -> Awaitable[OfflineOutput]:
+            return model.recognize(item, options.priority, options.queue_timeout_ms)
+
+        output = await (self._bulk.run(submit) if waits else submit())
         rate = model.sample_rate
         timeline = Timeline(begin * 1000 // rate, model.encoder_frame_ms, model.token_lead_ms)
         best = alternatives(output.nbest, model.tokens, timeline, options.results, options.results.max_alternatives)
@@ -132,17 +132,6 @@ class OfflineRecognizer:
             lead_ms=model.token_lead_ms,
             found=await one_by_one(best),
         )
-
-    async def _output(
-        self, model: ServedModel, options: RecognitionOptions, item: OfflineItem, waits: bool
-    ) -> OfflineOutput:
-        while True:
-            try:
-                return await model.recognize(item, options.priority, options.queue_timeout_ms)
-            except Overloaded:
-                if not waits:
-                    raise
-                await asyncio.sleep(RETRY_S)
 
     async def _through_stream(
         self, model: ServedModel, options: RecognitionOptions, samples: np.ndarray

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -12,7 +11,6 @@ from typing import Any
 import structlog
 
 from batcher.dynamic import DynamicBatcher
-from batcher.errors import Overloaded
 from engines.errors import BadModel
 from engines.ort import OrtOptions
 from engines.segmentation.interface import Segmentation
@@ -22,6 +20,7 @@ from engines.speaker.description import SpeakerDescription
 from engines.speaker.engine import Embedder, open_speaker
 from engines.vad.interface import VoiceActivity
 from engines.vad.silero import SileroVad
+from server.bulk import Bulk
 from server.config import Config, SpeakerConfig
 from server.discovery import Folders
 from server.errors import StartFailed, UnknownModel
@@ -31,8 +30,6 @@ from speech.audio import Samples
 from speech.verification.pieces import TAIL_S
 
 WARM_UP_FRAMES = (98, 148, 198, 298)  # 1, 1.5, 2 and 3 s: the lengths that queries and diarization ask for
-
-RETRY_S = 0.05  # a piece that found the queue full asks again after this
 
 log = structlog.get_logger()
 
@@ -73,8 +70,7 @@ class ServedSpeaker:
         # one length gets its pieces nearly whole: what they lack is repeated.
         self.window_s = config.window_s if fixed is None else _samples(engine, fixed) / engine.sample_rate
         self.tail_s = TAIL_S if fixed is None else engine.min_samples / engine.sample_rate
-        # Long audio shares half of the queue: however many recordings come at once, single requests find room.
-        self._bulk = asyncio.Semaphore(max(1, config.max_queue_size // 2))
+        self._bulk = Bulk(config.max_queue_size)
         self.pieces = PieceBatcher(engine, config, workers, num_workers, fixed)
 
     @property
@@ -95,12 +91,7 @@ class ServedSpeaker:
 
         Raises as PieceBatcher.embed does, but never Overloaded.
         """
-        async with self._bulk:
-            while True:
-                try:
-                    return await self.pieces.embed(samples)
-                except Overloaded:
-                    await asyncio.sleep(RETRY_S)
+        return await self._bulk.run(lambda: self.pieces.embed(samples))
 
     def batchers(self) -> Iterator[tuple[str, DynamicBatcher[Any, Any]]]:
         """Every batcher with its name."""
