@@ -217,10 +217,7 @@ class BatchLoop(Generic[Waiting]):
                 raise  # no task left to end: the loop's exception handler is the last one to tell
             self._end.set()
         else:
-            if any(pending.is_followed for pending in flight.batch):
-                self._start_after(FOLLOWING_TURNS)
-            else:
-                self._start_what_waits()
+            self._start_after(FOLLOWING_TURNS if any(pending.is_followed for pending in flight.batch) else 0)
         if self._is_closed:
             self._end.set()
         self._announce_if_empty()

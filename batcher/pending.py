@@ -13,19 +13,18 @@ Key = tuple[float, ...]
 
 
 class Pending(Generic[Item, Result]):
-    """An item from `submit` until its result, error or cancellation. `since`: when it became ready, seconds."""
+    """An item from `submit` until its result, error or cancellation. `since`: when it became ready, seconds.
 
-    __slots__ = ("future", "item", "since")
+    `is_followed`: its waiter submits another item as soon as it has the result, and the next batch waits for that.
+    """
 
-    @property
-    def is_followed(self) -> bool:
-        """Its waiter will submit another item as soon as it has the result: the next batch waits for that."""
-        return False
+    __slots__ = ("future", "is_followed", "item", "since")
 
-    def __init__(self, item: Item, future: "asyncio.Future[Result]", since: float) -> None:
+    def __init__(self, item: Item, future: "asyncio.Future[Result]", since: float, is_followed: bool = False) -> None:
         self.item = item
         self.future = future
         self.since = since
+        self.is_followed = is_followed
 
     def complete(self, result: Result) -> bool:
         """Give the waiter its result; False when it has gone."""

@@ -19,7 +19,7 @@ from batcher.slots import Lease, SlotPool
 class PendingStep(Pending[Item, Result]):
     """A chunk of the stream that owns `lease`. `key` ranks it while it is ready, and is None before and after."""
 
-    __slots__ = ("_is_followed", "deadline", "key", "lease")
+    __slots__ = ("deadline", "key", "lease")
 
     def __init__(
         self,
@@ -30,15 +30,10 @@ class PendingStep(Pending[Item, Result]):
         deadline: float,
         is_followed: bool = False,
     ) -> None:
-        super().__init__(item, future, since)
+        super().__init__(item, future, since, is_followed)
         self.lease = lease
         self.deadline = deadline
         self.key: tuple[float, ...] | None = None
-        self._is_followed = is_followed
-
-    @property
-    def is_followed(self) -> bool:
-        return self._is_followed
 
 
 class StepQueue(Generic[Item, Result]):

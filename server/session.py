@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from itertools import zip_longest
 from types import TracebackType
 
@@ -103,15 +104,14 @@ class Session:
 
         Somebody waits for the last of them, and a chunk that comes after its results were sent misses the next step.
         """
+        steps = [partial(self._recognised, window, is_followed=window is not windows[-1]) for window in windows]
         ahead: asyncio.Task[list[Outcome]] | None = None
         try:
-            for window, following in zip_longest(windows, windows[1:]):
-                outcomes = await (ahead or self._recognised(window, is_followed=following is not None))
+            for step, following in zip_longest(steps, steps[1:]):
+                outcomes = await (ahead or step())
                 ahead = None
-                has_ended = any(isinstance(outcome, SegmentEnd) for outcome in outcomes)
-                if following is not None and not has_ended:
-                    is_last = following is windows[-1]
-                    ahead = asyncio.create_task(self._recognised(following, is_followed=not is_last))
+                if following is not None and not any(isinstance(outcome, SegmentEnd) for outcome in outcomes):
+                    ahead = asyncio.create_task(following())
                 await self._handle(outcomes)
         finally:
             if ahead is not None:
