@@ -7,6 +7,7 @@ sigmoid of |z| lies in [0.5, 1), so its logarithm loses nothing: equal to 1e-6 (
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 import numpy as np
 import onnx
@@ -17,17 +18,20 @@ def simplify_softplus(graph: onnx.GraphProto) -> int:
     """Rewrite every softplus of that form in place; return how many there were."""
     pattern = Pattern(graph)
     found = [each for node in graph.node if node.op_type == "Add" and (each := pattern.match(node)) is not None]
-    gone = {id(node) for _, inner in found for node in inner}
-    ends = {id(inner[-1]): (z, inner[-1].output[0]) for z, inner in found}
-    nodes: list[onnx.NodeProto] = []
-    for node in graph.node:
-        if id(node) in ends:
-            nodes += _shorter(*ends[id(node)])
-        elif id(node) not in gone:
-            nodes.append(node)
+    splice(graph, [(inner, _shorter(z, inner[-1].output[0])) for z, inner in found])
+    return len(found)
+
+
+def splice(graph: onnx.GraphProto, replaced: Iterable[tuple[list[onnx.NodeProto], list[onnx.NodeProto]]]) -> None:
+    """Put each second list of nodes in the place of the last node of the first, whose nodes all go."""
+    gone: set[int] = set()
+    ends: dict[int, list[onnx.NodeProto]] = {}
+    for old, new in replaced:
+        gone.update(map(id, old))
+        ends[id(old[-1])] = new
+    nodes = [each for node in graph.node for each in ends.get(id(node), [] if id(node) in gone else [node])]
     del graph.node[:]
     graph.node.extend(nodes)
-    return len(found)
 
 
 def _shorter(z: str, out: str) -> list[onnx.NodeProto]:

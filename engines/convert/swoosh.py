@@ -22,7 +22,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from engines.convert.softplus import Pattern
+from engines.convert.softplus import Pattern, splice
 
 SLOPE = 0.08
 SHIFT = math.log(1 + math.sqrt(2))
@@ -45,17 +45,8 @@ def simplify_swoosh(graph: onnx.GraphProto) -> int:
     """Rewrite every SwooshL and SwooshR in place; return how many there were."""
     pattern = Pattern(graph)
     found = [each for node in graph.node if node.op_type == "Sub" and (each := _match(pattern, node)) is not None]
-    gone = {id(node) for each in found for node in each.nodes}
-    ends = {id(each.nodes[-1]): each for each in found}
     rewriting = _Rewriting(graph, pattern)
-    nodes: list[onnx.NodeProto] = []
-    for node in graph.node:
-        if id(node) in ends:
-            nodes += rewriting.shorter(ends[id(node)])
-        elif id(node) not in gone:
-            nodes.append(node)
-    del graph.node[:]
-    graph.node.extend(nodes)
+    splice(graph, [(each.nodes, rewriting.shorter(each)) for each in found])
     return len(found)
 
 

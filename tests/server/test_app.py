@@ -98,6 +98,15 @@ async def test_a_client_that_never_reads_loses_its_slot() -> None:
             await call.close({})
 
 
+def beam(model: Any, kind: type[SearchOptions | TransducerOptions], **decoding: Any) -> int:
+    """How many hypotheses or paths a request with this `decoding` gets, which is of the search named."""
+    config = pb.RecognitionConfig(encoding=pb.LINEAR16, sample_rate_hertz=16000)
+    config.decoding.CopyFrom(pb.DecodingConfig(**decoding))
+    search = convert.recognition_options(config, model).decoding.search
+    assert isinstance(search, kind)
+    return search.beam_size
+
+
 @pytest.mark.asyncio
 async def test_a_model_says_how_many_hypotheses_it_rescores(tmp_path: Path) -> None:
     folder = shutil.copytree(DATA / "models" / "w2", tmp_path / "wide")
@@ -106,17 +115,9 @@ async def test_a_model_says_how_many_hypotheses_it_rescores(tmp_path: Path) -> N
     )
     async with start_server(tiny_config(tmp_path)) as server:
         model = server.models.default
-
-        def beam(**decoding: Any) -> int:
-            config = pb.RecognitionConfig(encoding=pb.LINEAR16, sample_rate_hertz=16000)
-            config.decoding.CopyFrom(pb.DecodingConfig(**decoding))
-            search = convert.recognition_options(config, model).decoding.search
-            assert isinstance(search, SearchOptions)
-            return search.beam_size
-
-        assert beam(method=pb.ATTENTION_RESCORING) == 20
-        assert beam(method=pb.ATTENTION_RESCORING, beam_size=3) == 3
-        assert beam(method=pb.CTC_PREFIX_BEAM) == 10
+        assert beam(model, SearchOptions, method=pb.ATTENTION_RESCORING) == 20
+        assert beam(model, SearchOptions, method=pb.ATTENTION_RESCORING, beam_size=3) == 3
+        assert beam(model, SearchOptions, method=pb.CTC_PREFIX_BEAM) == 10
 
 
 @pytest.mark.asyncio
@@ -129,16 +130,8 @@ async def test_a_transducer_says_how_many_paths_it_wants(tmp_path: Path) -> None
     )
     async with start_server(tiny_config(tmp_path)) as server:
         model = server.models.default
-
-        def paths(**decoding: Any) -> int:
-            config = pb.RecognitionConfig(encoding=pb.LINEAR16, sample_rate_hertz=16000)
-            config.decoding.CopyFrom(pb.DecodingConfig(**decoding))
-            search = convert.recognition_options(config, model).decoding.search
-            assert isinstance(search, TransducerOptions)
-            return search.beam_size
-
-        assert paths() == 9
-        assert paths(method=pb.MODIFIED_BEAM_SEARCH, beam_size=2) == 2
+        assert beam(model, TransducerOptions) == 9
+        assert beam(model, TransducerOptions, method=pb.MODIFIED_BEAM_SEARCH, beam_size=2) == 2
 
 
 @pytest.mark.asyncio
