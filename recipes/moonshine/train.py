@@ -154,15 +154,19 @@ class TaughtTrainer(train.Trainer):
             loss = loss + _TAUGHT_WEIGHT * taught
             losses["taught"] = taught.item()
         self._descend(loss, batch)
-        self._reader.step()
-        self._reader.zero_grad(set_to_none=True)
+        self._learn_reading()
         return losses
 
+    def _learn_reading(self) -> None:
+        """The linear reading follows after every step."""
+        self._reader.step()
+        self._reader.zero_grad(set_to_none=True)
 
-def main() -> None:
-    """Prepare and run."""
-    parser: ArgumentParser = train.parser()
-    parser.add_argument("--teacher", type=Path, required=True, help="Moonshine's encoder_model.onnx")
+
+def parser() -> ArgumentParser:
+    """Command line."""
+    parser = train.parser()
+    parser.add_argument("--teacher", type=Path, help="Moonshine's encoder_model.onnx, to begin with")
     parser.add_argument("--lessons", type=Path, required=True, help="folder of recipes.moonshine.targets")
     parser.add_argument("--stem-minutes", type=float, default=4.0)
     parser.add_argument("--stem-steps", type=int, default=0, help="if given, instead of minutes")
@@ -175,7 +179,12 @@ def main() -> None:
     )
     parser.add_argument("--freeze-layers", type=int, default=2, help="layers that then stay as they are")
     parser.add_argument("--body-scale", type=float, default=0.2, help="learning rate of the taught layers, relative")
-    train.run(TaughtTrainer, parser.parse_args())
+    return parser
+
+
+def main() -> None:
+    """Prepare and run."""
+    train.run(TaughtTrainer, parser().parse_args())
 
 
 if __name__ == "__main__":

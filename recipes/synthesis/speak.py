@@ -17,6 +17,7 @@ from recipes.synthesis.fbank import log_mel
 from recipes.synthesis.shards import Utterance, write_shard
 from recipes.synthesis.texts import Sentence, held_out_transcripts, shuffled, training_sentences
 from recipes.synthesis.voices import Voice, finish
+from recipes.synthesis.word_strings import word_strings
 
 VOICES = {
     "hibari": "recipes.synthesis.hibari_voice:HibariVoice",
@@ -59,6 +60,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--held-out", type=Path, required=True, help="TSV whose last column must not be trained on")
     parser.add_argument("--output", type=Path, required=True, help="folder for shards")
     parser.add_argument("--sentences", type=int, default=2000)
+    parser.add_argument("--words", action="store_true", help="strings of single words, rare ones often")
     parser.add_argument("--shard-size", type=int, default=200)
     parser.add_argument("--shard-first", type=int, default=0)
     parser.add_argument("--shard-step", type=int, default=1)
@@ -73,15 +75,19 @@ def main() -> None:
     """Write the missing shards of one voice."""
     arguments = parse_arguments()
     pool = training_sentences(arguments.texts, held_out_transcripts(arguments.held_out))
-    order = shuffled(pool, f"{arguments.voice}-{arguments.seed}")[: arguments.sentences]
+    name = f"{arguments.voice}words" if arguments.words else arguments.voice
+    if arguments.words:
+        order = word_strings(pool, arguments.sentences, f"{name}-{arguments.seed}")
+    else:
+        order = shuffled(pool, f"{name}-{arguments.seed}")[: arguments.sentences]
     voice = load_voice(arguments.voice)
     starts = range(0, len(order), arguments.shard_size)
     for number in range(arguments.shard_first, len(starts), arguments.shard_step):
-        path = arguments.output / f"{arguments.voice}-{arguments.seed}-{number:04d}.npz"
+        path = arguments.output / f"{name}-{arguments.seed}-{number:04d}.npz"
         if path.exists():
             continue
         began = time.monotonic()
-        random = np.random.default_rng([arguments.seed, zlib.crc32(arguments.voice.encode()), number])
+        random = np.random.default_rng([arguments.seed, zlib.crc32(name.encode()), number])
         start = starts[number]
         utterances = speak_shard(voice, order[start : start + arguments.shard_size], random, arguments.distorted)
         write_shard(path, utterances)

@@ -14,6 +14,7 @@ from torch import nn
 
 from recipes.transducer.checkpoint import Transducer, from_u2pp
 from recipes.transducer.config import HeadConfig
+from recipes.transducer.head import Head
 from recipes.transducer.loss import rnnt_loss
 from recipes.transducer.search import greedy_search
 from recipes.u2pp import train
@@ -22,6 +23,13 @@ from recipes.u2pp.config import ModelConfig
 from recipes.u2pp.data import Batch
 from recipes.u2pp.loss import ctc_loss, encode
 from recipes.u2pp.model import Model
+from recipes.u2pp.tokens import Tokens
+
+
+def spell(tokens: Tokens, head: Head, output: torch.Tensor, counts: torch.Tensor) -> list[str]:
+    """Greedy texts of encoder frames (batch, frames, dim), of which `counts` are valid."""
+    units, found = tokens.units(), greedy_search(head, output, counts)
+    return ["".join(units[token] for token in ids).replace("\u2581", " ").strip() for ids in found]
 
 
 class TransducerTrainer(train.Trainer):
@@ -74,9 +82,7 @@ class TransducerTrainer(train.Trainer):
         return {"transducer": transducer.item(), "ctc": ctc.item()}
 
     def _greedy(self, model: nn.Module, output: torch.Tensor, counts: torch.Tensor) -> list[str]:
-        units = self.tokens.units()
-        found = greedy_search(model.head, output, counts)
-        return ["".join(units[token] for token in ids).replace("\u2581", " ").strip() for ids in found]
+        return spell(self.tokens, model.head, output, counts)
 
     def _sizes(self) -> dict[str, dict[str, object]]:
         return super()._sizes() | {"head": asdict(self.model.head.config)}

@@ -130,7 +130,7 @@ def augment(features: np.ndarray, other: np.ndarray, random: np.random.Generator
     """One random mixture of everything above; `other` is an utterance to babble behind it. (frames, 80) float32."""
     x = stretch(features.astype(np.float32), random.uniform(0.85, 1.15))
     x = warp(x, random.uniform(0.93, 1.08))
-    if random.random() < 0.05:
+    if random.random() < 0.12:
         x = telephone(x, random)
     x = x + smooth_curve(random, x.shape[1], 0.5) + np.float32(random.uniform(-3, 1.5))
     if random.random() < 0.07:
@@ -140,8 +140,8 @@ def augment(features: np.ndarray, other: np.ndarray, random: np.random.Generator
         x = babble(x, other.astype(np.float32), random)
     if random.random() < 0.03:
         x = music(x, random)
-    if random.random() < 0.3:
-        x = add_noise(x, random, random.uniform(12, 45))
+    if random.random() < 0.35:
+        x = add_noise(x, random, random.uniform(5, 40))
     return masked(np.maximum(x, LOG_FLOOR).astype(np.float32), random)
 
 

@@ -1,0 +1,134 @@
+"""Train both English models on, with one encoder: `python -m recipes.transducer.joint --help`.
+
+It begins with a U2++ checkpoint's decoders and a transducer checkpoint's encoder and head, and has a schedule of its
+own. CTC and its guesses between layers learn from every batch, the attention decoders and the transducer head by turns,
+and every n-th batch keeps near the teacher, as in recipes.moonshine.train. Beside checkpoint.pt, to resume from, it
+saves u2pp.pt and transducer.pt to export.
+"""
+
+from argparse import ArgumentParser, Namespace
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from recipes.moonshine.train import TaughtTrainer, masked_error
+from recipes.moonshine.train import parser as taught_parser
+from recipes.transducer.checkpoint import Transducer, load_transducer
+from recipes.transducer.config import HeadConfig
+from recipes.transducer.head import Head
+from recipes.transducer.loss import rnnt_loss
+from recipes.transducer.train import spell
+from recipes.u2pp import train
+from recipes.u2pp.checkpoint import load_model
+from recipes.u2pp.config import ModelConfig
+from recipes.u2pp.data import Batch
+from recipes.u2pp.loss import attention_loss, ctc_loss
+from recipes.u2pp.model import Model
+
+_CHUNKS = ((16, 5), (16, 5), (-1, -1), (16, 5), (16, 5), (8, 10), (16, 5), (-1, -1), (16, 5), (16, 3), (16, 5))
+_TAUGHT_WEIGHT = 0.4
+
+
+class Joint(Model):
+    """A U2++ model with a transducer head on the same encoder."""
+
+    def __init__(self, config: ModelConfig, head: HeadConfig, dropout: float = 0.0) -> None:
+        super().__init__(config, dropout)
+        self.head = Head(head, config.dim)
+
+
+def joined(u2pp: Model, transducer: Transducer) -> dict[str, Tensor]:
+    """State of a Joint: the transducer's encoder, CTC layer and head, the U2++ model's decoders."""
+    decoders = {name: value for name, value in u2pp.state_dict().items() if name.startswith("decoder.")}
+    return transducer.state_dict() | decoders
+
+
+def parted(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """A Joint's state as that of a U2++ model and that of a transducer."""
+    u2pp = {name: value for name, value in state.items() if not name.startswith("head.")}
+    transducer = {name: value for name, value in state.items() if not name.startswith("decoder.")}
+    return u2pp, transducer
+
+
+class JointTrainer(TaughtTrainer):
+    """recipes.moonshine.train's loop with two kinds of heads."""
+
+    def __init__(self, arguments: Namespace) -> None:
+        self._u2pp, self._transducer = load_model(arguments.u2pp), load_transducer(arguments.transducer)
+        super().__init__(arguments)
+
+    def _configure(self) -> ModelConfig:
+        return self._u2pp.config
+
+    def _head_config(self) -> HeadConfig:
+        return self._transducer.head.config
+
+    def _new_model(self, dropout: float = 0.0) -> nn.Module:
+        return Joint(self.config, self._head_config(), dropout)
+
+    def _begin(self) -> None:
+        self.model.load_state_dict(joined(self._u2pp, self._transducer))
+
+    def _batch_frames(self) -> int:
+        return int(100 * self.arguments.batch_seconds)  # what it begins with needs no small ones
+
+    def _step(self, batch: Batch) -> dict[str, float]:
+        self.model.train()
+        step = self.state.step
+        chunk, left = _CHUNKS[step % len(_CHUNKS)]
+        lesson = next(self._hard_lessons).to(self.device) if step % self.arguments.lesson_every == 0 else None
+        batch = lesson.batch if lesson else batch
+        output, guesses, counts, valid = self._encode(batch, chunk, left)
+        ctc = ctc_loss(self.model.ctc(output), counts, batch.tokens)
+        inner = sum((ctc_loss(g, counts, batch.tokens) for g in guesses), torch.zeros_like(ctc)) / max(1, len(guesses))
+        loss = 0.6 * ctc + 0.3 * inner
+        losses = {"ctc": ctc.item(), "inner": inner.item()}
+        if step % 2:
+            transducer = rnnt_loss(self.model.head, output, counts, batch.tokens)
+            loss = loss + transducer
+            losses["transducer"] = transducer.item()
+        else:
+            attention = attention_loss(self.model, output, valid, batch.tokens)
+            loss = loss + 0.5 * attention
+            losses["attention"] = attention.item()
+        if lesson is not None:
+            taught = masked_error(self._reading(output), lesson.output, lesson.counts)
+            loss = loss + _TAUGHT_WEIGHT * taught
+            losses["taught"] = taught.item()
+        self._descend(loss, batch)
+        self._learn_reading()
+        return losses
+
+    def _greedy(self, model: nn.Module, output: Tensor, counts: Tensor) -> list[str]:
+        return spell(self.tokens, model.head, output, counts)
+
+    def _sizes(self) -> dict[str, dict[str, object]]:
+        return super()._sizes() | {"head": asdict(self._head_config())}
+
+    def save(self) -> None:
+        """As before, and both models apart."""
+        super().save()
+        names = ("u2pp.pt", "transducer.pt")
+        for name, model, average in zip(names, parted(self.model.state_dict()), parted(self.average), strict=True):
+            partial = self.arguments.output / f"{name}.partial"
+            torch.save(self._sizes() | {"model": model, "average": average}, partial)
+            partial.rename(self.arguments.output / name)
+
+
+def parser() -> ArgumentParser:
+    """Command line."""
+    parser = taught_parser()
+    parser.add_argument("--u2pp", type=Path, required=True, help="checkpoint.pt of recipes.moonshine.train")
+    parser.add_argument("--transducer", type=Path, required=True, help="checkpoint.pt of recipes.transducer.train")
+    return parser
+
+
+def main() -> None:
+    """Prepare and run."""
+    train.run(JointTrainer, parser().parse_args())
+
+
+if __name__ == "__main__":
+    main()
