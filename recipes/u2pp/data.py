@@ -89,11 +89,20 @@ def collate(features: list[np.ndarray], tokens: list[list[int]]) -> Batch:
     return Batch(padded, lengths, tokens)
 
 
-def training_batches(
-    pool: list[Utterance], tokens: Tokens, frames_per_batch: int, random: np.random.Generator, clean: bool = False
-) -> Iterator[Batch]:
-    """Batches of similar length in random order; augmentation happens when a batch is asked for."""
-    jittered = np.array([len(u.features) for u in pool]) * random.uniform(0.9, 1.1, len(pool))
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Which of `world` processes this is; `order`, in the same state in all of them, decides what goes together."""
+
+    order: np.random.Generator
+    rank: int = 0
+    world: int = 1
+
+
+def _groups(pool: list[Utterance], frames_per_batch: int, share: Share) -> Iterator[list[int]]:
+    """Utterances of similar length in random order. What processes get at the same time is of similar length too, or
+    they would wait for each other.
+    """
+    jittered = np.array([len(u.features) for u in pool]) * share.order.uniform(0.9, 1.1, len(pool))
     groups: list[list[int]] = [[]]
     size = 0
     for index in np.argsort(jittered):
@@ -102,10 +111,23 @@ def training_batches(
             groups.append([])
             size = len(pool[index].features) + 70
         groups[-1].append(int(index))
-    for number in random.permutation(len(groups)):
-        examples = [_example(pool, index, random, clean) for index in groups[number]]
-        if examples:
-            yield collate([f for f, _ in examples], [tokens.encode(t) for _, t in examples])
+    groups = [group for group in groups if group]
+    for number in share.order.permutation(max(1, len(groups) // share.world)):
+        yield groups[(number * share.world + share.rank) % len(groups)]
+
+
+def training_batches(
+    pool: list[Utterance],
+    tokens: Tokens,
+    frames_per_batch: int,
+    random: np.random.Generator,
+    share: Share,
+    clean: bool = False,
+) -> Iterator[Batch]:
+    """Batches of similar length in random order; augmentation happens when a batch is asked for."""
+    for group in _groups(pool, frames_per_batch, share):
+        examples = [_example(pool, index, random, clean) for index in group]
+        yield collate([f for f, _ in examples], [tokens.encode(t) for _, t in examples])
 
 
 def plain_batches(utterances: list[Utterance], tokens: Tokens, size: int = 16) -> Iterator[Batch]:

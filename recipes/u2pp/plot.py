@@ -1,4 +1,4 @@
-"""Draw a run's log.csv, U2++ or transducer: `python -m recipes.u2pp.plot log.csv training.png`."""
+"""Draw the log.csv of a run, or of several that followed each other: `python -m recipes.u2pp.plot LOG... PICTURE`."""
 
 import argparse
 import csv
@@ -18,14 +18,23 @@ def column(rows: list[dict[str, str]], name: str) -> tuple[list[float], list[flo
     return [float(row["minutes"]) for row in kept], [float(row[name]) for row in kept]
 
 
+def read_logs(paths: list[Path]) -> list[dict[str, str]]:
+    """Rows of logs one behind the other: minutes go on where the log before ended."""
+    rows: list[dict[str, str]] = []
+    for path in paths:
+        before = float(rows[-1]["minutes"]) if rows else 0.0
+        with path.open(encoding="utf-8") as stream:
+            rows.extend(row | {"minutes": str(float(row["minutes"]) + before)} for row in csv.DictReader(stream))
+    return rows
+
+
 def main() -> None:
     """Losses on the left axis, held-out word error rate on the right."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("log", type=Path)
+    parser.add_argument("logs", type=Path, nargs="+")
     parser.add_argument("picture", type=Path)
     arguments = parser.parse_args()
-    with arguments.log.open(encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = read_logs(arguments.logs)
     figure, left = pyplot.subplots(figsize=(8, 4.5))
     for name in LOSSES:
         minutes, values = column(rows, name)

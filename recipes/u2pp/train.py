@@ -20,7 +20,7 @@ from recipes.synthesis.shards import Utterance
 from recipes.u2pp import processes
 from recipes.u2pp.bootstrap import Aligned, bootstrap
 from recipes.u2pp.config import ModelConfig
-from recipes.u2pp.data import Batch, Corpus, draw, plain_batches, training_batches
+from recipes.u2pp.data import Batch, Corpus, Share, draw, plain_batches, training_batches
 from recipes.u2pp.loss import attention_loss, ctc_loss, encode
 from recipes.u2pp.model import Model, num_parameters
 from recipes.u2pp.score import greedy, word_error_rate
@@ -190,14 +190,16 @@ class Trainer:
 
     def _endless_batches(self):
         """Batches; the time to make them counts as elapsed."""
-        random = np.random.default_rng([self.arguments.seed, self.state.step, self.arguments.rank])
+        seed, step, rank = self.arguments.seed, self.state.step, self.arguments.rank
+        random = np.random.default_rng([seed, step, rank])
+        share = Share(np.random.default_rng([seed, step, 7]), rank, self.arguments.world)
         while True:
             began = time.monotonic()
             self.corpus.refresh()
             self.corpus.sources.pop("heldout", None)
             clean = self.state.step < self.arguments.clean_steps
-            pool = draw(self.corpus, self._shares(), 1000 if clean else 4000, random)
-            for batch in training_batches(pool, self.tokens, self._batch_frames(), random, clean):
+            pool = draw(self.corpus, self._shares(), share.world * (1000 if clean else 4000), share.order)
+            for batch in training_batches(pool, self.tokens, self._batch_frames(), random, share, clean):
                 batch = batch.to(self.device)
                 self.state.elapsed_s += time.monotonic() - began
                 yield batch

@@ -125,7 +125,11 @@ def test_a_run_leaves_a_log_that_can_be_drawn(kind, loss, material, tmp_path, mo
     for name in ("ctc", loss, "held_out_wer"):
         minutes, values = plot.column(rows, name)
         assert len(minutes) == len(values) >= 4
-    monkeypatch.setattr("sys.argv", ["plot", str(tmp_path / "log.csv"), str(tmp_path / "training.png")])
+    log = tmp_path / "log.csv"
+    twice, _ = plot.column(plot.read_logs([log, log]), loss)
+    assert twice == sorted(twice)
+    assert len(twice) == 2 * len(plot.column(rows, loss)[0])
+    monkeypatch.setattr("sys.argv", ["plot", str(log), str(log), str(tmp_path / "training.png")])
     plot.main()
     assert (tmp_path / "training.png").read_bytes().startswith(b"\x89PNG")
 
