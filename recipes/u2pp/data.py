@@ -63,7 +63,7 @@ def draw(corpus: Corpus, shares: dict[str, float], count: int, random: np.random
 
 
 def _example(pool: list[Utterance], index: int, random: np.random.Generator, clean: bool) -> tuple[np.ndarray, str]:
-    """One augmented utterance: usually pool[index], sometimes followed by another, rarely just noise.
+    """One augmented utterance: usually pool[index], rarely just noise.
 
     `clean` gives it undistorted: CTC leaves its plateau of blanks several times sooner on easy speech.
     """
@@ -72,12 +72,7 @@ def _example(pool: list[Utterance], index: int, random: np.random.Generator, cle
     if random.random() < _SILENCE_SHARE:
         return silence(random), ""
     chosen, other = pool[index], pool[random.integers(len(pool))]
-    features, transcript = chosen.features, chosen.transcript
-    if random.random() < _PAIR_SHARE:
-        gap = np.full((random.integers(0, 120), features.shape[1]), LOG_FLOOR, np.float16)
-        features = np.concatenate([features, gap, other.features])
-        transcript = f"{transcript} {other.transcript}"
-    return augment(features, other.features, random), transcript
+    return augment(chosen.features, other.features, random), chosen.transcript
 
 
 def collate(features: list[np.ndarray], tokens: list[list[int]]) -> Batch:
@@ -87,6 +82,20 @@ def collate(features: list[np.ndarray], tokens: list[list[int]]) -> Batch:
     for row, array in zip(padded, features, strict=True):
         row[: len(array)] = torch.from_numpy(np.ascontiguousarray(array, np.float32))
     return Batch(padded, lengths, tokens)
+
+
+def with_pairs(pool: list[Utterance], random: np.random.Generator) -> list[Utterance]:
+    """A tenth is followed by another utterance after 0 to 1.2 s of digital silence.
+
+    Before batches are made: one pair among single sentences would double the length of the whole batch.
+    """
+    mixed = list(pool)
+    for index in np.flatnonzero(random.random(len(pool)) < _PAIR_SHARE):
+        first, second = pool[index], pool[random.integers(len(pool))]
+        gap = np.full((random.integers(0, 120), first.features.shape[1]), LOG_FLOOR, np.float16)
+        features = np.concatenate([first.features, gap, second.features])
+        mixed[index] = Utterance(features, f"{first.transcript} {second.transcript}")
+    return mixed
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +134,7 @@ def training_batches(
     clean: bool = False,
 ) -> Iterator[Batch]:
     """Batches of similar length in random order; augmentation happens when a batch is asked for."""
+    pool = pool if clean else with_pairs(pool, share.order)
     for group in _groups(pool, frames_per_batch, share):
         examples = [_example(pool, index, random, clean) for index in group]
         yield collate([f for f, _ in examples], [tokens.encode(t) for _, t in examples])
