@@ -43,8 +43,8 @@ def beginnings(material, tmp_path):  # noqa: F811
     return tmp_path
 
 
-def arguments_of(material, beginnings, steps):  # noqa: F811
-    places = ["--data", material / "data", "--tokens", material / "bpe.model", "--output", beginnings / "out"]
+def arguments_of(material, beginnings, steps, output="out"):  # noqa: F811
+    places = ["--data", material / "data", "--tokens", material / "bpe.model", "--output", beginnings / output]
     models = ["--u2pp", beginnings / "u2pp.pt", "--transducer", beginnings / "transducer.pt"]
     budget = ["--lessons", beginnings / "lessons", "--lesson-every", 3, "--steps", steps, "--batch-seconds", 8]
     more = ["--threads", 1, "--device", "cpu", "--clean-steps", 0]
@@ -75,3 +75,9 @@ def test_both_models_learn_on_one_encoder_and_are_saved_apart(material, beginnin
 def test_it_resumes(material, beginnings):  # noqa: F811
     run(joint.JointTrainer, arguments_of(material, beginnings, 2))
     assert run(joint.JointTrainer, arguments_of(material, beginnings, 4)).state.step == 4
+
+
+def test_equal_seeds_give_equal_weights(material, beginnings):  # noqa: F811
+    runs = [run(joint.JointTrainer, arguments_of(material, beginnings, 4, name)) for name in ("first", "second")]
+    first, second = (trainer.model.state_dict() for trainer in runs)
+    assert all(torch.equal(first[name], second[name]) for name in first)
