@@ -83,7 +83,8 @@ train recipes.transducer.joint "$work/joint" --minutes "$joint_minutes" --steps 
     --rate 1e-3 --body-scale 0.8 --freeze-from 0.3 --lesson-every 8 --dropout 0 --shares "$joint_shares"
 
 mkdir -p "$models/english-lm"
-[ -f "$models/english-lm/lm.arpa.gz" ] || python -m recipes.lm.build $texts --output "$models/english-lm/lm.arpa.gz"
+[ -f "$models/english-lm/lm.arpa.gz" ] ||
+    python -m recipes.lm.build $texts --unknown -9 --output "$models/english-lm/lm.arpa.gz"
 
 # Export in 8 bits, and see what that costs and how good it is.
 recipes/export_english.sh "$work" "$models"

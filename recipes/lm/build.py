@@ -2,14 +2,15 @@
 
 Sentences are normalised as for the acoustic model; those of the held-out list, and any that contain one, are left out.
 With `--pieces bpe.model --order 2 --min-counts 1 1` the n-grams are of a model's pieces: what `chorus serve --lodr`
-takes.
+takes. `--unknown` makes words outside the text rarer than their estimate, which shares what is left among words that
+might be; what a recogniser spells wrongly is nearly always none.
 """
 
 import argparse
 import gzip
 from pathlib import Path
 
-from recipes.lm.kneser_ney import KneserNey
+from recipes.lm.kneser_ney import UNKNOWN, KneserNey
 from recipes.synthesis.texts import held_out_transcripts, training_sentences
 
 
@@ -42,11 +43,16 @@ def main() -> None:
     parser.add_argument("--order", type=int, default=3)
     parser.add_argument("--pieces", type=Path, help="bpe.model: n-grams of its pieces instead of words")
     parser.add_argument("--min-counts", type=int, nargs="+", default=[1, 1, 2], help="n-grams seen less often go")
+    parser.add_argument(
+        "--unknown", type=float, help="log10 probability of any word that the text does not hold, not as estimated"
+    )
     arguments = parser.parse_args()
     found = sentences(arguments.texts, arguments.held_out)
     if arguments.pieces:
         found = in_pieces(found, arguments.pieces)
     model = KneserNey(found, arguments.order, arguments.min_counts, has_fallback=arguments.pieces is not None)
+    if arguments.unknown is not None:
+        model.probs[0][(UNKNOWN,)] = 10.0**arguments.unknown
     # No time stamp: the same text gives the same file.
     with arguments.output.open("wb") as file, gzip.GzipFile("", "wb", 9, file, mtime=0) as packed:
         packed.writelines(f"{line}\n".encode() for line in model.lines())

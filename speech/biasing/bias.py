@@ -99,6 +99,8 @@ class Bias:
         numbers[:3] = 0.0 if self.graph is None else self.graph.max_gain, self.lm_weight, self.lm_bonus
         if self.lm is not None:
             numbers[0] += max(0.0, self.lm_bonus) * _most_words(self.lm)
+            if self.lm.level == "word":
+                numbers[0] += max(0.0, self.lm_weight * _likeliest_unknown(self.lm.lm) + self.lm_bonus)
             numbers[3:5] = self.lm.lm.unknown_word, self.lm.lm.end_word
         if self.lodr is not None:
             numbers[LODR_WEIGHT] = self.lodr_weight
@@ -112,6 +114,14 @@ def _most_words(lm: FittedLm) -> int:
         return 1
     boundaries = np.concatenate([[0], np.cumsum(lm.chars == 0)])
     return int(np.diff(boundaries[lm.first_char]).max(initial=0))
+
+
+def _likeliest_unknown(lm: NgramLm | HashedLm) -> float:
+    """Return a natural log-probability that the unknown word has at most, after any words."""
+    if isinstance(lm, HashedLm):
+        return 0.0
+    highest_backoff = max(0.0, float(lm.backoff.max()))
+    return min(0.0, float(lm.unigram_log_probs[lm.unknown_word]) + (lm.order - 1) * highest_backoff)
 
 
 def _graph_arrays(graph: ContextGraph | None) -> tuple[_Array, ...]:

@@ -26,7 +26,7 @@ GRAPH_NODE, LM_STATE, WORD_NODE, LODR_STATE = range(NUM_STATES)
 HOTWORD_GAIN, LM_GAIN, NUM_GAINS = range(3)
 
 BOUNDARY = 0  # among a piece's characters: a word ends here, if one was begun
-LOST = -1  # word node: no word of the language model begins so
+LOST = -1  # word node: no word of the language model begins so; the unknown word is paid for already
 
 
 class BiasArrays(NamedTuple):
@@ -206,11 +206,20 @@ def _weighted(bias, log_prob):
 
 
 @compiled
+def _unknown_word(bias, state):
+    """Return (gain, next state) of a word that the language model does not know."""
+    log_prob, state = score_word(bias, state, np.int32(bias.numbers[UNKNOWN_WORD]))
+    return _weighted(bias, log_prob), state
+
+
+@compiled
 def _end_word(bias, state, node):
     """Return (gain, next state) of the word that ends in `node`."""
-    word = np.int32(-1) if node == LOST else bias.word_of[node]
+    if node == LOST:
+        return 0.0, state
+    word = bias.word_of[node]
     if word < 0:
-        word = np.int32(bias.numbers[UNKNOWN_WORD])
+        return _unknown_word(bias, state)
     log_prob, state = score_word(bias, state, word)
     return _weighted(bias, log_prob), state
 
@@ -227,7 +236,11 @@ def _step_token(bias, state, token):
 
 @compiled
 def _step_piece(bias, state, node, token):
-    """Return (gain, next state, next word node) of a word piece; words are scored where they end."""
+    """Return (gain, next state, next word node) of a word piece.
+
+    Words are scored where they end; one that no known word begins like, at the first byte that says so: waiting for its
+    end, it would push the known words out of a beam that all its spellings fill.
+    """
     gain = 0.0
     for at in range(bias.first_char[token], bias.first_char[token + 1]):
         char = bias.chars[at]
@@ -240,6 +253,8 @@ def _step_piece(bias, state, node, token):
             node = np.int32(_child(bias.word_char, bias.word_first_child, node, char))
             if node == 0:
                 node = np.int32(LOST)
+                more, state = _unknown_word(bias, state)
+                gain += more
     return gain, state, node
 
 

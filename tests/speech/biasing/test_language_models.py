@@ -38,8 +38,25 @@ def test_token_level_scores_are_the_definitions(seed):
         assert gains(bias, tokens) == pytest.approx(expected, abs=1e-5)
 
 
+def scored_at(pieces, words):
+    """Index of the piece with which each word begun is scored: the next one's first, or the first that none of
+    `words` begins like; len(pieces) where that is the end."""
+    times, prefix, is_known = [], "", True
+    for at, piece in enumerate(pieces):
+        for letter in piece.lower():
+            if letter == "▁":
+                times += [at] if prefix and is_known else []
+                prefix, is_known = "", True
+                continue
+            prefix += letter
+            if is_known and not any(word.startswith(prefix) for word in words):
+                times.append(at)
+                is_known = False
+    return times + ([len(pieces)] if prefix and is_known else [])
+
+
 @pytest.mark.parametrize("seed", range(12))
-def test_word_level_scores_come_at_word_ends_and_are_the_definitions(seed):
+def test_word_level_scores_are_the_definitions_and_come_at_word_ends_or_where_no_known_word_begins_so(seed):
     rng = np.random.default_rng(seed)
     text = random_arpa(rng, WORDS, int(rng.integers(1, 5)))
     table = TokenTable(PIECES)
@@ -49,14 +66,12 @@ def test_word_level_scores_come_at_word_ends_and_are_the_definitions(seed):
         tokens = rng.integers(2, 10, size=12).tolist()
         words = table.text(tokens).lower().split()
         got = gains(bias, tokens)
-        # A word is scored by the piece that begins the next one.
-        ends = [at for at in range(1, 12) if "▁" in table.pieces[tokens[at]] and table.text(tokens[:at])]
-        ends = [at for at in ends if len(table.text(tokens[:at]).split()) > 0 and table.pieces[tokens[at - 1]] != "▁"]
-        logs = [0.7 * log + 1.25 for log in oracle.sentence(words, end=False)]
-        closing = 0.7 * oracle.sentence(words)[-1]
-        assert sum(got) == pytest.approx(sum(logs) + closing, abs=1e-5)
-        assert [at for at, gain in enumerate(got[:-1]) if gain] == ends
-        assert [got[at] for at in ends] == pytest.approx(logs[: len(ends)], abs=1e-5)
+        expected = [0.0] * 13
+        times = scored_at([table.pieces[token] for token in tokens], WORDS)
+        for at, log in zip(times, oracle.sentence(words, end=False), strict=True):
+            expected[at] += 0.7 * log + 1.25
+        expected[-1] += 0.7 * oracle.sentence(words)[-1]
+        assert got == pytest.approx(expected, abs=1e-5)
         assert max(got[:-1]) <= bias.max_gain + 1e-6
 
 
