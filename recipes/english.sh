@@ -9,7 +9,7 @@ work=$1 shared=$2
 # glibc shall keep large blocks: taking them anew for every batch cost a quarter of the processor time.
 export MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=20000000000
 export OMP_NUM_THREADS=1 KOKORO_DIR="${KOKORO_DIR:-$work/kokoro}"
-minutes=${MINUTES:-215} transducer_minutes=${TRANSDUCER_MINUTES:-100} joint_minutes=${JOINT_MINUTES:-105}
+minutes=${MINUTES:-215} transducer_minutes=${TRANSDUCER_MINUTES:-100} joint_minutes=${JOINT_MINUTES:-98}
 steps=${STEPS:-0} stem_steps=${STEM_STEPS:-0} transducer_steps=${TRANSDUCER_STEPS:-0} joint_steps=${JOINT_STEPS:-0}
 models=${MODELS:-models}
 hibari=${HIBARI_SENTENCES:-49000} debian=${DEBIAN_SENTENCES:-1200} lessons=${LESSON_SENTENCES:-3200}

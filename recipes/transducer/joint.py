@@ -3,7 +3,8 @@
 It begins with a U2++ checkpoint's decoders and a transducer checkpoint's encoder and head, and has a schedule of its
 own. CTC and its guesses between layers learn from every batch, the attention decoders and the transducer head by turns,
 and every n-th batch keeps near the teacher, as in recipes.moonshine.train. Beside checkpoint.pt, to resume from, it
-saves u2pp.pt and transducer.pt to export.
+saves u2pp.pt and transducer.pt to export, whose weights lie `--keep` of the way back to where it began: what it learned
+stays, and what it forgot of other voices comes back (Wortsman et al. 2022, https://arxiv.org/abs/2109.01903).
 """
 
 from argparse import ArgumentParser, Namespace
@@ -50,6 +51,11 @@ def parted(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tenso
     u2pp = {name: value for name, value in state.items() if not name.startswith("head.")}
     transducer = {name: value for name, value in state.items() if not name.startswith("decoder.")}
     return u2pp, transducer
+
+
+def part_way(found: dict[str, Tensor], began: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Weights `share` of the way from what was found back to what it began with."""
+    return {name: torch.lerp(value, began[name].to(value), share) for name, value in found.items()}
 
 
 class JointTrainer(TaughtTrainer):
@@ -111,7 +117,8 @@ class JointTrainer(TaughtTrainer):
         """As before, and both models apart."""
         super().save()
         names = ("u2pp.pt", "transducer.pt")
-        for name, model, average in zip(names, parted(self.model.state_dict()), parted(self.average), strict=True):
+        kept = part_way(self.average, joined(self._u2pp, self._transducer), self.arguments.keep)
+        for name, model, average in zip(names, parted(self.model.state_dict()), parted(kept), strict=True):
             partial = self.arguments.output / f"{name}.partial"
             torch.save(self._sizes() | {"model": model, "average": average}, partial)
             partial.rename(self.arguments.output / name)
@@ -122,6 +129,7 @@ def parser() -> ArgumentParser:
     parser = taught_parser()
     parser.add_argument("--u2pp", type=Path, required=True, help="checkpoint.pt of recipes.moonshine.train")
     parser.add_argument("--transducer", type=Path, required=True, help="checkpoint.pt of recipes.transducer.train")
+    parser.add_argument("--keep", type=float, default=0.5, help="share of the beginning in what is exported")
     return parser
 
 

@@ -72,6 +72,16 @@ def test_both_models_learn_on_one_encoder_and_are_saved_apart(material, beginnin
     assert {name for row in trainer.state.log for name in row} >= {"ctc", "held_out_wer"}
 
 
+def test_what_is_exported_lies_half_way_back_to_the_beginning(material, beginnings):  # noqa: F811
+    trainer = run(joint.JointTrainer, arguments_of(material, beginnings, 3))
+    before = joint.joined(load_model(beginnings / "u2pp.pt"), load_transducer(beginnings / "transducer.pt"))
+    exported = load_transducer(beginnings / "out" / "transducer.pt").state_dict()
+    exported |= load_model(beginnings / "out" / "u2pp.pt").state_dict()
+    assert exported.keys() == before.keys()
+    for name, value in exported.items():
+        assert torch.allclose(value, (before[name] + trainer.average[name]) / 2, atol=1e-6), name
+
+
 def test_it_resumes(material, beginnings):  # noqa: F811
     run(joint.JointTrainer, arguments_of(material, beginnings, 2))
     assert run(joint.JointTrainer, arguments_of(material, beginnings, 4)).state.step == 4
