@@ -113,7 +113,9 @@ def test_the_real_server_serves_and_ends() -> None:
 
 def test_ctrl_c_during_transcribe_leaves_no_server(tmp_path: Path) -> None:
     """A reader that never ends, and SIGINT to the command alone, as a terminal would not even do."""
-    command = [sys.executable, "-c", "from client.transcribe import transcribe; transcribe()"]
+    # A shell that runs the tests in the background has them ignore SIGINT, and so would the command.
+    heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{heeding}; from client.transcribe import transcribe; transcribe()"]
     process = subprocess.Popen(
         [*command, "-", "--encoding", "linear16", "--rate", "16000", "--models", str(MODELS)],
         stdin=subprocess.PIPE,
