@@ -25,7 +25,6 @@ from recipes.u2pp.transformer import take_weights
 _CHUNKS = ((16, 5), (16, 5), (16, 5), (8, 10), (16, 5), (-1, -1), (16, 5), (16, 3), (-1, -1))
 _LAST_CHUNKS = ((16, 5), (16, 5), (16, 5), (-1, -1), (16, 5), (16, 5), (8, 10), (16, 5))
 _LAST = 0.85  # share of the budget after which streaming as it is served has nearly all the attention
-_TAUGHT_WEIGHT = 0.6
 _HEAD_SCALE = 10.0  # of the learning rate while the head learns alone: the frames it reads have a deviation near 0.4
 
 
@@ -40,6 +39,8 @@ def masked_error(ours: Tensor, theirs: Tensor, counts: Tensor) -> Tensor:
 
 class TaughtTrainer(train.Trainer):
     """recipes.u2pp.train's loop with a taught encoder."""
+
+    taught_weight = 0.6
 
     def __init__(self, arguments: Namespace) -> None:
         self.lessons = read_lessons(arguments.lessons)
@@ -132,47 +133,52 @@ class TaughtTrainer(train.Trainer):
         self.model.train()
         chunks = _CHUNKS if self.progress() < _LAST else _LAST_CHUNKS
         chunk, left = chunks[self.state.step % len(chunks)]
-        lesson: LessonBatch | None = None
         early = self.progress() < self.arguments.head_until
-        if early or self.state.step % self.arguments.lesson_every == 0:
-            lesson = next(self._hard_lessons).to(self.device)
-            batch = lesson.batch
+        lesson = self._lesson(always=early)
+        batch = lesson.batch if lesson else batch
         output, guesses, counts, valid = self._encode(batch, chunk, left)
         # A fresh head's gradients would wreck what the layers know: it first learns to read them as they are.
         ctc = ctc_loss(self.model.ctc(output.detach() if early else output), counts, batch.tokens)
-        nothing = torch.zeros((), device=self.device)
-        inner = sum((ctc_loss(g, counts, batch.tokens) for g in guesses), nothing) / max(1, len(guesses))
-        attention = nothing
+        inner = self._guessing_loss(guesses, counts, batch)
+        attention = torch.zeros((), device=self.device)
         if self.progress() >= self.arguments.attention_from:
             attention = attention_loss(self.model, output, valid, batch.tokens)
         for group in self.optimiser.param_groups:
             group["scale"] = (_HEAD_SCALE if early else 1.0) if group["head"] else group["scale"]
         loss = 0.7 * ctc + 0.5 * attention + (0.0 if early else 0.4) * inner
         losses = {"ctc": ctc.item(), "inner": inner.item(), "attention": attention.item()}
+        return losses | self._descend_taught(loss, batch, output, lesson)
+
+    def _lesson(self, always: bool = False) -> LessonBatch | None:
+        """What every n-th step learns from instead of its batch."""
+        if always or self.state.step % self.arguments.lesson_every == 0:
+            return next(self._hard_lessons).to(self.device)
+        return None
+
+    def _guessing_loss(self, guesses: list[Tensor], counts: Tensor, batch: Batch) -> Tensor:
+        """Mean CTC loss of the guesses between layers; 0 where there are none."""
+        nothing = torch.zeros((), device=self.device)
+        return sum((ctc_loss(g, counts, batch.tokens) for g in guesses), nothing) / max(1, len(guesses))
+
+    def _descend_taught(
+        self, loss: Tensor, batch: Batch, output: Tensor, lesson: LessonBatch | None
+    ) -> dict[str, float]:
+        """A step of model and reading; in a lesson the distance to the teacher counts too, and is returned."""
+        losses = {}
         if lesson is not None:
             taught = masked_error(self._reading(output), lesson.output, lesson.counts)
-            loss = loss + _TAUGHT_WEIGHT * taught
+            loss = loss + self.taught_weight * taught
             losses["taught"] = taught.item()
         self._descend(loss, batch)
-        self._learn_reading()
-        return losses
-
-    def _learn_reading(self) -> None:
-        """The linear reading follows after every step."""
         self._reader.step()
         self._reader.zero_grad(set_to_none=True)
+        return losses
 
 
-def parser() -> ArgumentParser:
-    """Command line."""
+def lessons_parser() -> ArgumentParser:
+    """Command line of whatever learns from lessons."""
     parser = train.parser()
-    parser.add_argument("--teacher", type=Path, help="Moonshine's encoder_model.onnx, to begin with")
     parser.add_argument("--lessons", type=Path, required=True, help="folder of recipes.moonshine.targets")
-    parser.add_argument("--stem-minutes", type=float, default=4.0)
-    parser.add_argument("--stem-steps", type=int, default=0, help="if given, instead of minutes")
-    parser.add_argument(
-        "--head-until", type=float, default=0.1, help="share of the budget in which CTC trains its head alone"
-    )
     parser.add_argument("--lesson-every", type=int, default=3, help="every n-th batch comes with the teacher's answers")
     parser.add_argument(
         "--freeze-from", type=float, default=1.0, help="share of the budget after which what hears is done"
@@ -184,7 +190,14 @@ def parser() -> ArgumentParser:
 
 def main() -> None:
     """Prepare and run."""
-    train.run(TaughtTrainer, parser().parse_args())
+    parser = lessons_parser()
+    parser.add_argument("--teacher", type=Path, required=True, help="Moonshine's encoder_model.onnx")
+    parser.add_argument("--stem-minutes", type=float, default=4.0)
+    parser.add_argument("--stem-steps", type=int, default=0, help="if given, instead of minutes")
+    parser.add_argument(
+        "--head-until", type=float, default=0.1, help="share of the budget in which CTC trains its head alone"
+    )
+    train.run(TaughtTrainer, parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -14,8 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from recipes.moonshine.train import TaughtTrainer, masked_error
-from recipes.moonshine.train import parser as taught_parser
+from recipes.moonshine.train import TaughtTrainer, lessons_parser
 from recipes.transducer.checkpoint import Transducer, load_transducer
 from recipes.transducer.config import HeadConfig
 from recipes.transducer.head import Head
@@ -29,7 +28,6 @@ from recipes.u2pp.loss import attention_loss, ctc_loss
 from recipes.u2pp.model import Model
 
 _CHUNKS = ((16, 5), (16, 5), (-1, -1), (16, 5), (16, 5), (8, 10), (16, 5), (-1, -1), (16, 5), (16, 3), (16, 5))
-_TAUGHT_WEIGHT = 0.4
 
 
 class Joint(Model):
@@ -61,6 +59,8 @@ def part_way(found: dict[str, Tensor], began: dict[str, Tensor], share: float) -
 class JointTrainer(TaughtTrainer):
     """recipes.moonshine.train's loop with two kinds of heads."""
 
+    taught_weight = 0.4
+
     def __init__(self, arguments: Namespace) -> None:
         self._u2pp, self._transducer = load_model(arguments.u2pp), load_transducer(arguments.transducer)
         super().__init__(arguments)
@@ -84,11 +84,11 @@ class JointTrainer(TaughtTrainer):
         self.model.train()
         step = self.state.step
         chunk, left = _CHUNKS[step % len(_CHUNKS)]
-        lesson = next(self._hard_lessons).to(self.device) if step % self.arguments.lesson_every == 0 else None
+        lesson = self._lesson()
         batch = lesson.batch if lesson else batch
         output, guesses, counts, valid = self._encode(batch, chunk, left)
         ctc = ctc_loss(self.model.ctc(output), counts, batch.tokens)
-        inner = sum((ctc_loss(g, counts, batch.tokens) for g in guesses), torch.zeros_like(ctc)) / max(1, len(guesses))
+        inner = self._guessing_loss(guesses, counts, batch)
         loss = 0.6 * ctc + 0.3 * inner
         losses = {"ctc": ctc.item(), "inner": inner.item()}
         if step % 2:
@@ -99,13 +99,7 @@ class JointTrainer(TaughtTrainer):
             attention = attention_loss(self.model, output, valid, batch.tokens)
             loss = loss + 0.5 * attention
             losses["attention"] = attention.item()
-        if lesson is not None:
-            taught = masked_error(self._reading(output), lesson.output, lesson.counts)
-            loss = loss + _TAUGHT_WEIGHT * taught
-            losses["taught"] = taught.item()
-        self._descend(loss, batch)
-        self._learn_reading()
-        return losses
+        return losses | self._descend_taught(loss, batch, output, lesson)
 
     def _greedy(self, model: nn.Module, output: Tensor, counts: Tensor) -> list[str]:
         return spell(self.tokens, model.head, output, counts)
@@ -119,14 +113,12 @@ class JointTrainer(TaughtTrainer):
         names = ("u2pp.pt", "transducer.pt")
         kept = part_way(self.average, joined(self._u2pp, self._transducer), self.arguments.keep)
         for name, model, average in zip(names, parted(self.model.state_dict()), parted(kept), strict=True):
-            partial = self.arguments.output / f"{name}.partial"
-            torch.save(self._sizes() | {"model": model, "average": average}, partial)
-            partial.rename(self.arguments.output / name)
+            train.write_checkpoint(self.arguments.output / name, self._sizes() | {"model": model, "average": average})
 
 
 def parser() -> ArgumentParser:
     """Command line."""
-    parser = taught_parser()
+    parser = lessons_parser()
     parser.add_argument("--u2pp", type=Path, required=True, help="checkpoint.pt of recipes.moonshine.train")
     parser.add_argument("--transducer", type=Path, required=True, help="checkpoint.pt of recipes.transducer.train")
     parser.add_argument("--keep", type=float, default=0.5, help="share of the beginning in what is exported")

@@ -285,9 +285,7 @@ class Trainer:
         values = self._sizes() | {"model": self.model.state_dict(), "average": self.average}
         values |= {"optimiser": self.optimiser.state_dict(), "step": self.state.step, "log": self.state.log}
         values |= {"elapsed_s": self.state.elapsed_s, "audio_s": self.state.audio_s}
-        partial = self._checkpoint.with_suffix(".partial")
-        torch.save(values, partial)
-        partial.rename(self._checkpoint)
+        write_checkpoint(self._checkpoint, values)
         self._write_log()
 
     def _write_log(self) -> None:
@@ -307,6 +305,13 @@ class Trainer:
             group["scale"] = scale  # the command line's, which may have changed
         self.state = State(saved["step"], saved["elapsed_s"], saved["audio_s"], saved["log"])
         print(f"resumed at step {self.state.step}", flush=True)
+
+
+def write_checkpoint(path: Path, values: dict[str, object]) -> None:
+    """Write a file whose name appears only when it is complete."""
+    partial = path.with_suffix(".partial")
+    torch.save(values, partial)
+    partial.rename(path)
 
 
 def device_of(arguments: argparse.Namespace) -> torch.device:
