@@ -76,7 +76,8 @@ def test_a_second_signal_exits_at_once(loop: str) -> None:
             process.wait(20)
 
         with pytest.raises(grpc.RpcError):
-            list(rpc.RecognizerStub(channel).StreamingRecognize(requests()))
+            # What is asked here is when the server ends; grpc's client has been seen to miss that once in hundreds.
+            list(rpc.RecognizerStub(channel).StreamingRecognize(requests(), timeout=60))
         assert process.wait(5) == 128 + signal.SIGTERM
 
 
