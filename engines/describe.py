@@ -14,6 +14,7 @@ from engines.description import (
     ModelDescription,
     OfflineSpec,
     RescoringSpec,
+    SecondPassSpec,
     StreamingSpec,
     TransducerSpec,
 )
@@ -25,6 +26,7 @@ from engines.families import (
     icefall_offline,
     icefall_streaming,
     prefix_tree,
+    second_pass,
     transducer,
     w1,
     w2,
@@ -102,6 +104,7 @@ class _Inspector:
         tokens_path, tokens = self._tokens(graphs)
         if tokens is not None:
             self._check_vocabulary(tokens, streaming, offline)
+        rescoring, fbank = self._rescoring(graphs, tokens, streaming, offline), self._fbank(graphs, streaming, offline)
         return ModelDescription(
             folder=self.folder,
             name=self.manifest.name or self.folder.resolve().name,
@@ -109,12 +112,13 @@ class _Inspector:
             summary=self.manifest.description,
             streaming=streaming,
             offline=offline,
-            rescoring=self._rescoring(graphs, tokens, streaming, offline),
+            rescoring=rescoring,
+            second_pass=self._second_pass(tokens, rescoring, streaming or offline, fbank),
             language_model=None if tokens is None else self._language_model(tokens),
             transducer=spec,
             tokens_path=tokens_path,
             num_tokens=0 if tokens is None else len(tokens),
-            fbank=self._fbank(graphs, streaming, offline),
+            fbank=fbank,
             notes=tuple(self.findings.notes),
             problems=tuple(self.findings.problems),
         )
@@ -297,6 +301,19 @@ class _Inspector:
             return spec
         left, right = self._tree(stated.left_tree), self._tree(stated.right_tree)
         return prefix_tree.add_trees(spec, left, right, len(tokens), self.findings)
+
+    def _second_pass(
+        self,
+        tokens: TokenTable | None,
+        rescoring: RescoringSpec | None,
+        half: StreamingSpec | OfflineSpec | None,
+        fbank: FbankConfig,
+    ) -> SecondPassSpec | None:
+        stated = self.manifest.second_pass
+        if stated is None or tokens is None or half is None:
+            return None
+        frame_ms = half.subsampling * fbank.frame_shift_ms
+        return second_pass.describe(self.folder, stated, rescoring, tokens, frame_ms, self.findings)
 
     def _tree(self, name: str | None) -> Graph | None:
         graph = None if name is None else self._open(self.folder / name)

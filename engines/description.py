@@ -170,6 +170,25 @@ class RescoringSpec(Struct, frozen=True, kw_only=True):
     float_type: str = "float32"
 
 
+class SecondPassSpec(Struct, frozen=True, kw_only=True):
+    """An attention decoder with units of its own, which proposes texts too (engines/second_pass.py).
+
+    `memory` makes of encoder output what `decoder` attends to. `num_read` of the first pass's hypotheses are read, and
+    `beam_size` kept in the decoder's own search; segments longer than `max_frames` encoder frames of `frame_ms` are cut
+    in pauses. `lm_scale` is the share of the language model's say that is left beside the decoder.
+    """
+
+    memory: Path
+    decoder: Path
+    units: Path
+    frame_ms: float
+    beam_size: int
+    num_read: int
+    ctc_weight: float
+    lm_scale: float
+    max_frames: int
+
+
 class LanguageModelSpec(Struct, frozen=True, kw_only=True):
     """A language model that fits the tokens; `summary` says how, in words."""
 
@@ -189,6 +208,7 @@ class ModelDescription(Struct, frozen=True, kw_only=True):
     streaming: StreamingSpec | None = None
     offline: OfflineSpec | None = None
     rescoring: RescoringSpec | None = None
+    second_pass: SecondPassSpec | None = None
     language_model: LanguageModelSpec | None = None
     transducer: TransducerSpec | None = None
     tokens_path: Path | None = None

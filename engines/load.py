@@ -8,7 +8,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from engines.description import ModelDescription, OfflineSpec, StreamingSpec
+from engines.description import ModelDescription, OfflineSpec, SecondPassSpec, StreamingSpec
 from engines.encoder import StreamingEncoder
 from engines.errors import BadModel
 from engines.icefall_offline import IcefallOfflineCtc, IcefallOfflineEncoder
@@ -19,6 +19,7 @@ from engines.offline_transducer import OfflineTransducer
 from engines.ort import OrtOptions
 from engines.recordings import OfflineCtc, OfflineEngine
 from engines.rescoring import Rescorer
+from engines.second_pass import SecondPass
 from engines.sidefiles import read_tokens
 from engines.streaming import StreamingCtc, StreamingEngine
 from engines.streaming_transducer import StreamingTransducer
@@ -73,7 +74,8 @@ def load(description: ModelDescription, options: EngineOptions) -> LoadedModel:
     tokens = read_tokens(description.tokens_path)
     rescorer, lm = None, description.language_model
     if description.rescoring is not None:
-        rescorer = Rescorer(description.rescoring, options.rescoring_batch, options.ort)
+        second = None if description.second_pass is None else _second_pass(description.second_pass, tokens, options)
+        rescorer = Rescorer(description.rescoring, options.rescoring_batch, options.ort, second)
     return LoadedModel(
         description=description,
         tokens=tokens,
@@ -83,6 +85,10 @@ def load(description: ModelDescription, options: EngineOptions) -> LoadedModel:
         lm=None if lm is None else fitted_lm(lm.path, tokens),
         lm_weights=DEFAULT_LM_WEIGHTS if lm is None else (lm.weight, lm.bonus),
     )
+
+
+def _second_pass(spec: SecondPassSpec, tokens: TokenTable, options: EngineOptions) -> SecondPass:
+    return SecondPass(spec, tokens, read_tokens(spec.units), options.ort)
 
 
 def with_lm(loaded: LoadedModel, path: Path) -> LoadedModel:

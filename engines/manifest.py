@@ -53,6 +53,23 @@ class DecoderManifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     reverse_weight: Fraction | None = None
 
 
+class SecondPassManifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An attention decoder with `units` of its own, exported by recipes/second_pass (docs/adr/0021-second-pass.md).
+
+    `hypotheses` of the first pass are read and `beam_size` kept in its own search. `ctc_weight` multiplies the CTC
+    score beside it, `lm_scale` what the language model adds. Segments longer than `max_seconds` are cut in pauses.
+    """
+
+    memory: str
+    decoder: str
+    units: str
+    beam_size: Annotated[int, Meta(ge=1, le=32)] = 4
+    hypotheses: Annotated[int, Meta(ge=1, le=MAX_BEAM)] = 4
+    ctc_weight: Weight = 0.2
+    lm_scale: Fraction = 0.2
+    max_seconds: Annotated[float, Meta(gt=0.0)] = 12.0
+
+
 class FeaturesManifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A front end: a profile of `speech.features.PROFILES` and what differs from it."""
 
@@ -148,6 +165,7 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     streaming: EncoderManifest | None = None
     offline: EncoderManifest | None = None
     decoder: DecoderManifest | None = None
+    second_pass: SecondPassManifest | None = None
     speaker: SpeakerManifest | None = None
     transducer: TransducerManifest | None = None
     compatibility: CompatibilityManifest = CompatibilityManifest()

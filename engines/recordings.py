@@ -23,7 +23,10 @@ from speech.search.transducer import TransducerOptions
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OfflineItem:
-    """A recording: samples (n,) float32 in [-1, 1] at the model's rate. Rescoring is ignored by models without it."""
+    """A recording: samples (n,) float32 in [-1, 1] at the model's rate. Rescoring is ignored by models without it.
+
+    `second_pass` makes of rescoring what `RescoreItem` says.
+    """
 
     samples: FloatArray
     options: SearchOptions | TransducerOptions
@@ -31,6 +34,7 @@ class OfflineItem:
     ctc_weight: float | None = None
     reverse_weight: float | None = None
     bias: Bias | None = None
+    second_pass: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -190,6 +194,8 @@ class OfflineCtc(BatchedRecordings):
         for slot, one in encoded.items():
             item = items[slot]
             if item.rescoring and one.encoder_out is not None:
-                work[slot] = RescoreItem(one.encoder_out, lists[slot], item.ctc_weight, item.reverse_weight)
+                work[slot] = RescoreItem(
+                    one.encoder_out, lists[slot], item.ctc_weight, item.reverse_weight, item.second_pass, item.bias
+                )
         for slot, nbest in zip(work, self._rescorer.run(list(work.values())), strict=True):
             lists[slot] = nbest

@@ -5,7 +5,14 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from engines.description import ModelDescription, OfflineSpec, RescoringSpec, StreamingSpec, TransducerSpec
+from engines.description import (
+    ModelDescription,
+    OfflineSpec,
+    RescoringSpec,
+    SecondPassSpec,
+    StreamingSpec,
+    TransducerSpec,
+)
 from speech.features import FbankConfig
 
 FAMILIES = {
@@ -34,6 +41,7 @@ def describe_text(description: ModelDescription) -> str:
     lines += _streaming(description.streaming, description.fbank)
     lines += _offline(description.offline, description.fbank)
     lines += _transducer(description.transducer) if description.transducer else _rescoring(description.rescoring)
+    lines += _second_pass(description.second_pass)
     lines += _language_model(description)
     lines.append(_tokens(description))
     lines.append(f"  features    {features_text(description.fbank)}")
@@ -103,6 +111,17 @@ def _rescoring(spec: RescoringSpec | None) -> list[str]:
 
 def _weights(spec: RescoringSpec) -> list[tuple[str, float | None]]:
     return [("CTC", spec.ctc_weight), ("reverse", spec.reverse_weight)]
+
+
+def _second_pass(spec: SecondPassSpec | None) -> list[str]:
+    if spec is None:
+        return []
+    return [
+        f"  second pass {spec.memory.name} and {spec.decoder.name}, units of {spec.units.name}, {spec.num_read} "
+        f"hypotheses read, {spec.beam_size} of its own",
+        f"              CTC weight {spec.ctc_weight:g}, language model by {spec.lm_scale:g}, pieces of at most "
+        f"{spec.max_frames * spec.frame_ms / 1000:g} s",
+    ]
 
 
 def _language_model(description: ModelDescription) -> list[str]:

@@ -18,7 +18,9 @@ import numpy.typing as npt
 from engines.description import RescoringSpec
 from engines.encoder import FloatArray
 from engines.ort import Array, OrtModel, OrtOptions
+from engines.second_pass import SecondPass
 from engines.tree_rescoring import TreeDecoder
+from speech.biasing import Bias
 from speech.errors import BadOption
 from speech.search.nbest import Nbest
 
@@ -36,12 +38,18 @@ MIN_HYPOTHESES = 10
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RescoreItem:
-    """A segment: `encoder_out` (frames, dim) float32, its n-best list, and weights (None: the model's own)."""
+    """A segment: `encoder_out` (frames, dim) float32, its n-best list, and weights (None: the model's own).
+
+    `second_pass` asks for the model's second pass in place of attention rescoring; what that proposes gets its share of
+    hotwords and language model from `bias`.
+    """
 
     encoder_out: FloatArray
     nbest: Nbest
     ctc_weight: float | None = None
     reverse_weight: float | None = None
+    second_pass: bool = False
+    bias: Bias | None = None
 
     @property
     def num_read(self) -> int:
@@ -61,9 +69,12 @@ class RescoreItem:
 class Rescorer:
     """Owns the decoder's graphs and no state between calls, so that several threads may call `run`."""
 
-    def __init__(self, spec: RescoringSpec, max_batch: int, options: OrtOptions) -> None:
+    def __init__(
+        self, spec: RescoringSpec, max_batch: int, options: OrtOptions, second_pass: SecondPass | None = None
+    ) -> None:
         """Load the graph. Raises BadModel."""
         self.spec = spec
+        self._second_pass = second_pass
         self._has_trees = spec.left_tree is not None
         self.batch_limit = max_batch if spec.is_batchable and not self._has_trees else 1
         self._rescored: Callable[[Sequence[RescoreItem]], list[Nbest]]
@@ -85,6 +96,11 @@ class Rescorer:
             self._check_baked(ctc_weight, reverse_weight)
 
     @property
+    def has_second_pass(self) -> bool:
+        """Whether items may ask for it."""
+        return self._second_pass is not None
+
+    @property
     def keeps_bonus(self) -> bool:
         """Whether bonuses of hotwords and language models count; not where the graph gives CTC scores no weight."""
         return self._has_trees or self.spec.kind != "best_index" or self.spec.ctc_weight != 0.0
@@ -100,13 +116,22 @@ class Rescorer:
         for item in items:
             self.check(item.ctc_weight, item.reverse_weight)
         results = [item.nbest for item in items]
-        open_items = [index for index, item in enumerate(items) if len(item.encoder_out) and len(item.nbest.tokens) > 1]
+        heard = [index for index, item in enumerate(items) if len(item.encoder_out)]
+        for index in heard:
+            if items[index].second_pass:
+                results[index] = self._passed_again(items[index])
+        open_items = [index for index in heard if not items[index].second_pass and len(items[index].nbest.tokens) > 1]
         for start in range(0, len(open_items), self.batch_limit):
             chosen = open_items[start : start + self.batch_limit]
             batch = [items[index] for index in chosen]
             for index, nbest in zip(chosen, self._rescored(batch), strict=True):
                 results[index] = nbest
         return results
+
+    def _passed_again(self, item: RescoreItem) -> Nbest:
+        if self._second_pass is None:
+            raise BadOption("this model has no second pass")
+        return self._second_pass.run(item.encoder_out, item.nbest, item.bias, item.ctc_weight)
 
     def _check_baked(self, ctc_weight: float | None, reverse_weight: float | None) -> None:
         """Weights inside the graph: the CTC weight can be changed by scaling the scores, if it is known and not 0."""

@@ -28,6 +28,7 @@ class DecodingMethod(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     GREEDY_SEARCH: _ClassVar[DecodingMethod]
     MODIFIED_BEAM_SEARCH: _ClassVar[DecodingMethod]
     FAST_BEAM_SEARCH: _ClassVar[DecodingMethod]
+    SECOND_PASS: _ClassVar[DecodingMethod]
 
 class HotwordUnit(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -50,6 +51,7 @@ ATTENTION_RESCORING: DecodingMethod
 GREEDY_SEARCH: DecodingMethod
 MODIFIED_BEAM_SEARCH: DecodingMethod
 FAST_BEAM_SEARCH: DecodingMethod
+SECOND_PASS: DecodingMethod
 HOTWORD_UNIT_UNSPECIFIED: HotwordUnit
 HOTWORD_CHARACTER: HotwordUnit
 HOTWORD_BPE: HotwordUnit

@@ -1,11 +1,12 @@
 #!/bin/sh
 # recipes/export_english.sh WORK MODELS: ONNX in float32 under WORK/float, in float16 under WORK/half (folders that
 # chorus serves), and the small files to ship under MODELS.
-# WORK holds bpe.model, and joint/u2pp.pt and joint/transducer.pt, else run/checkpoint.pt and transducer/checkpoint.pt
-# (each if there is one).
+# WORK holds bpe.model, and second/u2pp.pt (with second_pass.pt) or joint/u2pp.pt, and joint/transducer.pt, else
+# run/checkpoint.pt and transducer/checkpoint.pt (each if there is one).
 set -eu
 work=$1 models=$2 float=$1/float half=$1/half tokens=$1/bpe.model
-u2pp=$work/joint/u2pp.pt transducer=$work/joint/transducer.pt
+second=$work/second/second_pass.pt u2pp=$work/second/u2pp.pt transducer=$work/joint/transducer.pt
+[ -f "$u2pp" ] || u2pp=$work/joint/u2pp.pt
 [ -f "$u2pp" ] || u2pp=$work/run/checkpoint.pt
 [ -f "$transducer" ] || transducer=$work/transducer/checkpoint.pt
 
@@ -30,6 +31,16 @@ if [ -f "$u2pp" ]; then
     done
     python -m recipes.u2pp.share_weights "$model/decoder.onnx" "$model/left_tree.onnx" "$model/right_tree.onnx" \
         "$model/decoder.bin"
+    if [ -f "$second" ]; then
+        python -m recipes.second_pass.export --second "$second" --u2pp "$u2pp" --output "$float/u2pp/second_pass"
+        mkdir -p "$model/second_pass"
+        for name in memory decoder; do
+            python -m recipes.u2pp.quantise "$float/u2pp/second_pass/$name.onnx" "$model/second_pass/$name.onnx"
+        done
+        python -m recipes.u2pp.share_weights "$model/second_pass/memory.onnx" "$model/second_pass/decoder.onnx" \
+            "$model/second_pass/weights.bin"
+        cp "$float/u2pp/second_pass/units.txt" "$model/second_pass/"
+    fi
     cp "$float/u2pp/streaming/units.txt" "$float/u2pp/streaming/train.yaml" "$model/"
     [ -f "$model/model.toml" ] || cp models/english-u2pp/model.toml "$model/"
     larger u2pp "$model" 'units.txt'

@@ -38,6 +38,7 @@ TRANSDUCER_FIELDS = {
 }
 _FIELDS_OF = {option: field for field, option in TRANSDUCER_FIELDS.items()}
 _ALL = {"blank_penalty", "confidence_temperature"}
+ATTENTION_METHODS = ("attention_rescoring", "second_pass")
 TRANSDUCER_METHODS = {
     "greedy_search": _ALL | {"max_symbols"},
     "modified_beam_search": _ALL | {"beam_size"},
@@ -151,7 +152,8 @@ def _decoding(config: pb.DecodingConfig, model: ModelFacts) -> DecodingOptions:
     )
     return DecodingOptions(
         search,
-        rescoring=method == "attention_rescoring",
+        rescoring=method in ATTENTION_METHODS,
+        second_pass=method == "second_pass",
         ctc_weight=weights[0],
         reverse_weight=weights[1],
     )
@@ -166,7 +168,7 @@ def _biased(config: pb.RecognitionConfig, decoding: DecodingOptions, model: Mode
         raise BadRequest(f"language_model.lodr_weight is {subtracted:g}, but no language model is used")
     if decoding.search.method in ("ctc_greedy", "greedy_search"):
         weights = None
-    if decoding.rescoring and not model.keeps_bonus:
+    if decoding.rescoring and not decoding.second_pass and not model.keeps_bonus:
         if hotwords is not None:
             raise BadRequest(
                 f"hotwords have no say in ATTENTION_RESCORING by model {model.name}, whose graph gives the search's "
@@ -217,8 +219,10 @@ def _method(number: int, model: ModelFacts) -> str:
 def _weight(config: pb.DecodingConfig, name: Literal["ctc_weight", "reverse_weight"], method: str) -> float | None:
     if not config.HasField(name):
         return None
-    if method != "attention_rescoring":
-        raise BadRequest(f"decoding.{name} has a meaning only with ATTENTION_RESCORING; the method is {method.upper()}")
+    methods = ATTENTION_METHODS if name == "ctc_weight" else ATTENTION_METHODS[:1]
+    if method not in methods:
+        allowed = " and ".join(each.upper() for each in methods)
+        raise BadRequest(f"decoding.{name} has a meaning only with {allowed}; the method is {method.upper()}")
     value: float = getattr(config, name)
     return finite_in_range(f"decoding.{name}", value, 0.0, 1.0 if name == "reverse_weight" else 100.0)
 

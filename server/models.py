@@ -99,7 +99,8 @@ class ServedModel:
         """Decoding methods, the default first."""
         if self.is_transducer:
             return ("modified_beam_search", "greedy_search", "fast_beam_search")
-        return ("attention_rescoring",) * self.can_rescore + ("ctc_prefix_beam", "ctc_greedy")
+        second = ("second_pass",) * (self.loaded.rescorer is not None and self.loaded.rescorer.has_second_pass)
+        return second + ("attention_rescoring",) * self.can_rescore + ("ctc_prefix_beam", "ctc_greedy")
 
     @property
     def top_k(self) -> int:

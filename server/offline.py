@@ -112,7 +112,7 @@ class OfflineRecognizer:
         decoding = options.decoding
         item = OfflineItem(
             samples[begin:end], decoding.search, decoding.rescoring, decoding.ctc_weight, decoding.reverse_weight,
-            decoding.bias,
+            decoding.bias, decoding.second_pass,
         )  # fmt: skip
 
         def submit() -> Awaitable[OfflineOutput]:

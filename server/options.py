@@ -39,11 +39,13 @@ class HotwordsRequest:
 class DecodingOptions:
     """The search, what is added to its scores, and the second pass over its n-best list.
 
+    `rescoring` is a second look by an attention decoder at all; `second_pass`: by one that proposes texts too.
     `bias` is made of `hotwords` and the model's language model by `server/hotwords.py`.
     """
 
     search: SearchOptions | TransducerOptions
     rescoring: bool
+    second_pass: bool = False
     ctc_weight: float | None = None
     reverse_weight: float | None = None
     hotwords: HotwordsRequest | None = None

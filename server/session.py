@@ -165,7 +165,8 @@ class Session:
         nbest = end.nbest
         if end.history is not None and len(nbest.tokens) > 0:
             decoding = self._options.decoding
-            item = RescoreItem(end.history, nbest, decoding.ctc_weight, decoding.reverse_weight)
+            weights = decoding.ctc_weight, decoding.reverse_weight
+            item = RescoreItem(end.history, nbest, *weights, decoding.second_pass, decoding.bias)
             nbest = await self._model.rescore(item)
         found = await one_by_one(self._recognition.alternatives(nbest))
         await self._handle(self._recognition.finish_segment(nbest, found))

@@ -21,6 +21,7 @@ Role = Literal[
     "best-index decoder",
     "scores decoder",
     "prefix-tree decoder",
+    "second pass",
     "icefall streaming",
     "icefall offline",
     "transducer decoder",

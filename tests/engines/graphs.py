@@ -535,3 +535,57 @@ def cpu_model(folder: Path, mini: Mini = Mini(), *, bidirectional: bool = True) 
 
 def with_left(mini: Mini, left: int) -> Mini:
     return replace(mini, left=left)
+
+
+SECOND_PIECES = ("<unk>", "<s>", "</s>", "ab", "bc", "cde", "cd", *"abcdefghi")
+SECOND_TOML = '[second_pass]\nmemory = "memory.onnx"\ndecoder = "second.onnx"\nunits = "second_units.txt"\n'
+
+
+def second_weights(mini: Mini = Mini()) -> dict[str, np.ndarray]:
+    """Weights of the second pass's decoder."""
+    rng = np.random.default_rng(mini.seed + 7)
+    token = rng.standard_normal((len(SECOND_PIECES), mini.dim)).astype(np.float32)
+    return {"token": token, "out": rng.standard_normal((mini.dim, len(SECOND_PIECES))).astype(np.float32)}
+
+
+def add_second_pass(folder: Path, mini: Mini = Mini(), more: str = "") -> Path:
+    """Give a folder of `add_trees` a second pass, and name it in its model.toml."""
+    add_second_pass_of(folder, mini)
+    with (folder / "model.toml").open("a", encoding="utf-8") as manifest:
+        manifest.write(SECOND_TOML + more)
+    return folder
+
+
+def add_second_pass_of(folder: Path, mini: Mini) -> None:
+    """Write the graphs of a second pass, whose next token depends on all tokens before it and their places."""
+    b = Builder()
+    rows = b.op("Unsqueeze", "encoder_out", b.const([0, 1]))  # one layer, one head
+    b.rename(rows, "keys")
+    b.rename(rows, "values")
+    logits = b.op("MatMul", "encoder_out", b.weight(mini.weights()["head"]))
+    b.rename(b.op("LogSoftmax", logits, axis=-1), "ctc_log_probs")
+    outputs: dict[str, tuple[int, Sequence[Any] | None]] = dict.fromkeys(
+        ("keys", "values", "ctc_log_probs"), (FLOAT, None)
+    )
+    save(folder / "memory.onnx", b, {"encoder_out": (FLOAT, ["T", mini.dim])}, outputs)
+
+    b, weights = Builder(), second_weights(mini)
+    place = b.op("Unsqueeze", b.op("Cast", "depths", to=FLOAT), b.const([1]))
+    scale = b.op("Add", b.const(1.0, np.float32), b.op("Mul", place, b.const(0.1, np.float32)))
+    own = b.op("Mul", b.op("Gather", b.weight(weights["token"]), "tokens"), scale)
+    rows = b.op("Unsqueeze", own, b.const([0, 1]))
+    b.rename(rows, "keys")
+    b.rename(rows, "values")
+    known = b.op("Squeeze", b.op("Concat", "past_keys", rows, axis=2), b.const([0, 1]))
+    heard = b.op("Squeeze", b.op("ReduceMean", "memory_values", axes=[2], keepdims=0), b.const([0]))
+    hidden = b.op("Tanh", b.op("Add", b.op("MatMul", "seen", known), heard))
+    b.rename(b.op("LogSoftmax", b.op("MatMul", hidden, b.weight(weights["out"])), axis=-1), "log_probs")
+    inputs: dict[str, tuple[int, Sequence[Any]]] = {
+        name: (FLOAT, [1, 1, length, mini.dim])
+        for name, length in (("memory_keys", "T"), ("memory_values", "T"), ("past_keys", "P"), ("past_values", "P"))
+    }
+    inputs |= {"tokens": (INT64, ["N"]), "depths": (INT64, ["N"]), "seen": (FLOAT, ["N", "S"])}
+    outputs = dict.fromkeys(("log_probs", "keys", "values"), (FLOAT, None))
+    save(folder / "second.onnx", b, inputs, outputs)
+    lines = (f"{piece} {index}\n" for index, piece in enumerate(SECOND_PIECES))
+    (folder / "second_units.txt").write_text("".join(lines), encoding="utf-8")

@@ -1,0 +1,259 @@
+"""The second pass over a finished segment: an attention decoder with units of its own proposes, and all is weighed.
+
+The first pass (CTC, frame by frame) gives few hypotheses and their language model's say; the decoder reads these, adds
+what it hears itself by a beam search of its own, and the best by attention, CTC, hotwords and language model together
+wins (two-pass recognition: Sainath et al. 2019, https://arxiv.org/abs/1908.10992). Proposals are spelled in the first
+pass's units and aligned to its CTC frames, so that they have times and confidences like any other hypothesis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from engines.description import SecondPassSpec
+from engines.encoder import FloatArray
+from engines.ort import Array, OrtModel, OrtOptions
+from speech.biasing import Bias
+from speech.biasing.spelling import Speller
+from speech.search.alignment import align
+from speech.search.attention import Proposal, propose
+from speech.search.nbest import Bonus, Nbest
+from speech.search.pauses import cut_in_pauses
+from speech.search.prefix_tree import PrefixTree, prefix_tree
+from speech.tokens import SPACE_MARK, TokenTable
+
+TOKENS_PER_SECOND = 10
+"""Of the second pass's units: nobody speaks faster, and a decoder that is lost goes on for ever."""
+_MIN_TOKENS = 4
+SURE = 1.0
+"""Natural logs: where the decoder prefers every step of the best text that it has read to any other by so much, it is
+not asked for more. Of 218 segments a quarter to a half were so, and no winner was lost by it."""
+
+
+class _Reading:
+    """One segment's reading: what the decoder has read so far, by node. Implements `speech.search.attention.Reader`."""
+
+    def __init__(self, decoder: OrtModel, keys: Array, values: Array) -> None:
+        self._decoder = decoder
+        self._memory = {"memory_keys": keys, "memory_values": values}
+        layers, heads, _, size = keys.shape
+        self._keys = self._values = np.zeros((layers, heads, 0, size), np.float32)
+        self._seen = np.zeros((0, 0), np.float32)
+        self._depths = np.zeros(0, np.int64)
+
+    def read(
+        self, parents: npt.NDArray[np.int64], tokens: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], FloatArray]:
+        """Read tokens after nodes read before, -1 for none."""
+        count, known = len(tokens), len(self._depths)
+        ancestors = np.zeros((count, known), np.float32)
+        depths = np.zeros(count, np.int64)
+        after = parents >= 0
+        ancestors[after] = self._seen[parents[after]]
+        depths[after] = self._depths[parents[after]] + 1
+        return self._read(tokens, depths, ancestors, np.eye(count, dtype=np.float32))
+
+    def read_tree(self, tree: PrefixTree) -> FloatArray:
+        """Read a whole tree at once, before anything else: its nodes are then those here."""
+        nothing = np.zeros((len(tree.tokens), 0), np.float32)
+        return self._read(tree.tokens, tree.depths, nothing, tree.ancestors())[1]
+
+    def _read(
+        self, tokens: npt.NDArray[np.int64], depths: npt.NDArray[np.int64], ancestors: FloatArray, inner: FloatArray
+    ) -> tuple[npt.NDArray[np.int64], FloatArray]:
+        seen = np.concatenate([ancestors, inner], 1)
+        feeds = {"tokens": tokens, "depths": depths, "seen": seen}
+        past = {"past_keys": self._keys, "past_values": self._values}
+        out = self._decoder.run({**self._memory, **feeds, **past}, ["log_probs", "keys", "values"])
+        known = len(self._depths)
+        self._keys = np.concatenate([self._keys, out["keys"]], 2)
+        self._values = np.concatenate([self._values, out["values"]], 2)
+        self._depths = np.concatenate([self._depths, depths])
+        self._seen = np.concatenate([np.pad(self._seen, ((0, 0), (0, len(tokens)))), seen])
+        return np.arange(known, known + len(tokens)), out["log_probs"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Text:
+    """A text that was read: the first pass's tokens, the sum of log-probs, the lead of the least sure step."""
+
+    tokens: npt.NDArray[np.int32]
+    score: float
+    margin: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Heard:
+    """What came of reading the first pass's texts; `root` (vocabulary,) is what may follow the sentence start."""
+
+    texts: dict[str, _Text]
+    root: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Candidate:
+    """A text in the first pass's tokens: when, how surely, and its scores, natural logs; `total` is all together."""
+
+    tokens: npt.NDArray[np.int32]
+    times: npt.NDArray[np.int32]
+    confidences: npt.NDArray[np.float32]
+    total: float
+    ctc: float
+    hotwords: float
+    lm: float
+
+
+class SecondPass:
+    """Owns the graphs and no state between calls, so that several threads may call `run`."""
+
+    def __init__(self, spec: SecondPassSpec, tokens: TokenTable, units: TokenTable, options: OrtOptions) -> None:
+        """`tokens` are the first pass's, `units` the second's. Raises BadModel."""
+        self.spec = spec
+        self._memory = OrtModel(spec.memory, options)
+        self._decoder = OrtModel(spec.decoder, options)
+        self._tokens, self._units = tokens, units
+        self._first_speller, self._speller = Speller(tokens), Speller(units)
+        self._allowed: npt.NDArray[np.bool_] = np.array([bool(spelling) for spelling in units.spellings])
+        starts = [piece.startswith(SPACE_MARK) for piece in tokens.pieces]
+        self._may_begin = starts if any(starts) else [True] * len(starts)
+
+    def run(self, encoder_out: FloatArray, nbest: Nbest, bias: Bias | None, ctc_weight: float | None) -> Nbest:
+        """Return the segment's hypotheses in the second pass's order, then those that it did not read.
+
+        `encoder_out` (frames, dim) float32. Scores are CTC's over all alignments. A list whose best hypothesis is empty
+        comes back as it is: the second pass would write something into any silence. Raises EngineFailed.
+        """
+        if not len(nbest.tokens[0]):
+            return nbest
+        weight = self.spec.ctc_weight if ctc_weight is None else ctc_weight
+        may_begin = [self._may_begin[token] for token in nbest.tokens[0].tolist()]
+        pieces = cut_in_pauses(nbest.times[0].tolist(), may_begin, len(encoder_out), self.spec.max_frames)
+        if len(pieces) == 1:
+            found = self._candidates(encoder_out, list(nbest.tokens[: self.spec.num_read]), bias, weight)
+        else:
+            best = [self._best_of_piece(encoder_out, nbest, piece, bias, weight) for piece in pieces]
+            found = [self._joined(best, bias)]
+        return _listed(nbest, found, bias)
+
+    def _best_of_piece(
+        self, encoder_out: FloatArray, nbest: Nbest, piece: tuple[int, int], bias: Bias | None, ctc_weight: float
+    ) -> _Candidate:
+        """Weigh what the hypotheses say between two pauses; its times are those of the segment."""
+        begin, end = piece
+        parts: dict[bytes, npt.NDArray[np.int32]] = {}
+        for tokens, times in zip(nbest.tokens, nbest.times, strict=True):
+            part = tokens[(times >= begin) & (times < end)]
+            if len(parts) < self.spec.num_read and (not len(part) or self._may_begin[int(part[0])]):
+                parts.setdefault(part.tobytes(), part)
+        first = next(iter(parts.values()))
+        found = self._candidates(encoder_out[begin:end], list(parts.values()), bias, ctc_weight) if len(first) else []
+        if found:
+            return replace(found[0], times=found[0].times + np.int32(begin))
+        inside = (nbest.times[0] >= begin) & (nbest.times[0] < end)
+        return _Candidate(first, nbest.times[0][inside], nbest.confidences[0][inside], 0.0, 0.0, 0.0, 0.0)
+
+    def _joined(self, best: Sequence[_Candidate], bias: Bias | None) -> _Candidate:
+        """The pieces' winners one behind the other."""
+        tokens, times = (np.concatenate([getattr(one, name) for one in best]) for name in ("tokens", "times"))
+        hotwords, lm = _added(tokens, bias)
+        confidences = np.concatenate([one.confidences for one in best])
+        total, ctc = (sum(getattr(one, name) for one in best) for name in ("total", "ctc"))
+        return _Candidate(tokens, times, confidences, total, ctc, hotwords, lm)
+
+    def _candidates(
+        self, encoder_out: FloatArray, first: list[npt.NDArray[np.int32]], bias: Bias | None, ctc_weight: float
+    ) -> list[_Candidate]:
+        """Read the first pass's texts, propose others, and put all in order; texts that the units lack are left out."""
+        memory = self._memory.run({"encoder_out": encoder_out}, ["keys", "values", "ctc_log_probs"])
+        reading = _Reading(self._decoder, memory["keys"], memory["values"])
+
+        def weighed(tokens: npt.NDArray[np.int32], attention: float) -> _Candidate:
+            alignment = align(memory["ctc_log_probs"], tokens, self._tokens.blank_id)
+            added = _added(tokens, bias)
+            total = attention + ctc_weight * alignment.score + added[0] + self.spec.lm_scale * added[1]
+            return _Candidate(tokens, alignment.times, alignment.confidences, total, alignment.score, *added)
+
+        heard = self._read(reading, first)
+        found = {text: weighed(one.tokens, one.score) for text, one in heard.texts.items()}
+        best = max(found, key=lambda text: found[text].total, default=None)
+        if best is None or heard.texts[best].margin < SURE:
+            for proposal in self._proposed(reading, heard.root, len(encoder_out)):
+                text = self._units.text(proposal.tokens)
+                ids = self._first_speller.spell(text)
+                if text not in found and ids is not None:
+                    found[text] = weighed(np.array(ids, np.int32), proposal.score)
+        return sorted((one for one in found.values() if one.total > -np.inf), key=lambda one: -one.total)
+
+    def _read(self, reading: _Reading, first: Sequence[npt.NDArray[np.int32]]) -> _Heard:
+        """Read all texts at once, as a tree of their beginnings."""
+        texts = {self._tokens.text(tokens.tolist()): tokens for tokens in reversed(first)}
+        spelled = {text: self._speller.spell(text, "bpe") for text in reversed(texts)}
+        rows = {text: np.array(ids, np.int32) for text, ids in spelled.items() if ids is not None}
+        tree = prefix_tree(list(rows.values()) or [np.zeros(0, np.int32)], self._units.sos_id)
+        log_probs = reading.read_tree(tree)
+        scores, margins = _along(tree, log_probs, self._units.eos_id)
+        read = zip(rows, scores.tolist(), margins.tolist(), strict=False)
+        return _Heard({text: _Text(texts[text], score, margin) for text, score, margin in read}, log_probs[0])
+
+    def _proposed(self, reading: _Reading, root: FloatArray, frames: int) -> list[Proposal]:
+        seconds = frames * self.spec.frame_ms / 1000
+        return propose(
+            reading, 0, root, self._allowed, eos=self._units.eos_id, beam_size=self.spec.beam_size,
+            max_tokens=max(_MIN_TOKENS, round(TOKENS_PER_SECOND * seconds)),
+        )  # fmt: skip
+
+
+def _along(
+    tree: PrefixTree, log_probs: FloatArray, eos: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Of each hypothesis with its end: the sum of its steps' log-probs, and by how much its least sure step leads."""
+    parents = np.concatenate([tree.parents[1:], tree.leaves])
+    labels = np.concatenate([tree.tokens[1:], np.full(len(tree.leaves), eos)])
+    steps = log_probs[parents, labels].astype(np.float64)
+    highest = -np.partition(-log_probs, 1, axis=1)[:, :2]
+    rivals = np.where(steps >= highest[parents, 0], highest[parents, 1], highest[parents, 0])
+    inner = len(tree.tokens) - 1
+    sums, least = np.zeros(inner + 1), np.full(inner + 1, np.inf)
+    for node in range(1, inner + 1):  # parents come before their children
+        parent = tree.parents[node]
+        sums[node] = sums[parent] + steps[node - 1]
+        least[node] = min(least[parent], steps[node - 1] - rivals[node - 1])
+    ends = steps[inner:]
+    return sums[tree.leaves] + ends, np.minimum(least[tree.leaves], ends - rivals[inner:])
+
+
+def _added(tokens: npt.NDArray[np.int32], bias: Bias | None) -> tuple[float, float]:
+    """What hotwords and language model add to a finished text."""
+    if bias is None:
+        return 0.0, 0.0
+    states, added = bias.start[np.newaxis], np.zeros(2)
+    for token in tokens:
+        gains, states = bias.advance(states, np.array([token], np.int32))
+        added += gains[0]
+    added += bias.finish(states)[0]
+    return float(added[0]), float(added[1])
+
+
+def _listed(nbest: Nbest, found: Sequence[_Candidate], bias: Bias | None) -> Nbest:
+    """The candidates, best first, and behind them the list's hypotheses that are none of them."""
+    known = {one.tokens.tobytes() for one in found}
+    rest = [index for index, tokens in enumerate(nbest.tokens) if tokens.tobytes() not in known]
+    others = nbest.reordered(rest, nbest.scores[rest])
+    bonus = None
+    if bias is not None and others.bonus is not None:
+        closing = np.zeros(len(found) + len(rest))
+        hotwords = np.concatenate([[one.hotwords for one in found], others.bonus.hotwords])
+        lm = np.concatenate([[one.lm for one in found], others.bonus.lm])
+        bonus = Bonus(hotwords, lm, closing, closing)
+    return replace(
+        nbest,
+        tokens=(*(one.tokens for one in found), *others.tokens),
+        scores=np.concatenate([[one.ctc for one in found], others.scores]),
+        times=(*(one.times for one in found), *others.times),
+        confidences=(*(one.confidences for one in found), *others.confidences),
+        bonus=bonus,
+    )

@@ -1,0 +1,182 @@
+"""Teach Moonshine's decoder to read our encoder, and it to be read: `python -m recipes.second_pass.train --help`.
+
+It begins with a U2++ checkpoint and Moonshine's decoder. At first the decoder learns alone, then everything: the second
+pass from every batch beside CTC and its guesses, the U2++ model's own attention decoders from every other one. On every
+n-th batch what the second pass reads is also pulled towards what the teacher's encoder gives for the whole utterance,
+which keeps alive what encoder and decoder know of people. checkpoint.pt resumes; u2pp.pt and second_pass.pt are to
+export.
+"""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from recipes.moonshine.lessons import LessonBatch
+from recipes.moonshine.train import TaughtTrainer, lessons_parser, masked_error
+from recipes.second_pass.decoder import EOS_ID, SOS_ID, SecondDecoder
+from recipes.second_pass.pieces import choose
+from recipes.second_pass.weights import decoder_weights
+from recipes.synthesis.texts import held_out_transcripts, training_sentences
+from recipes.u2pp import train
+from recipes.u2pp.checkpoint import load_model
+from recipes.u2pp.config import ModelConfig
+from recipes.u2pp.data import Batch
+from recipes.u2pp.loss import attention_loss, ctc_loss
+from recipes.u2pp.model import Model
+from speech.biasing.spelling import Speller
+from speech.tokens import SPACE_MARK, TokenTable
+
+_CHUNKS = ((16, 5), (16, 5), (-1, -1), (16, 5), (16, 5), (8, 10), (16, 5), (-1, -1), (16, 5), (16, 3), (16, 5))
+_IGNORED = -100
+_SMOOTHING = 0.05
+_SCALES = {"second.reading.": 1.0, "second.": 0.4}
+
+
+class TwoPass(Model):
+    """A U2++ model with a second pass on its encoder."""
+
+    def __init__(self, config: ModelConfig, pieces: int, dropout: float = 0.0) -> None:
+        super().__init__(config, dropout)
+        self.second = SecondDecoder(pieces)
+
+
+def written(ids: list[int], units: list[str]) -> str:
+    """The words that ids write."""
+    return "".join(units[index] for index in ids).replace(SPACE_MARK, " ").strip()
+
+
+def second_loss(second: SecondDecoder, memory: Tensor, valid: Tensor, tokens: list[list[int]]) -> Tensor:
+    """Label-smoothed cross entropy per token; memory has been read."""
+    longest = max(map(len, tokens))
+    inputs = [[SOS_ID, *row, *[EOS_ID] * (longest - len(row))] for row in tokens]
+    targets = [[*row, EOS_ID, *[_IGNORED] * (longest - len(row))] for row in tokens]
+    logits = second(torch.tensor(inputs, device=memory.device), memory, valid)
+    wanted = torch.tensor(targets, device=memory.device)
+    return functional.cross_entropy(
+        logits.flatten(0, 1), wanted.flatten(), ignore_index=_IGNORED, label_smoothing=_SMOOTHING
+    )
+
+
+class SecondPassTrainer(TaughtTrainer):
+    """recipes.moonshine.train's loop with a second pass."""
+
+    taught_weight = 0.5
+
+    def __init__(self, arguments: Namespace) -> None:
+        self._u2pp = load_model(arguments.u2pp)
+        sentences = training_sentences(arguments.texts, held_out_transcripts(arguments.held_out))
+        words = (word for sentence in sentences for word in sentence.transcript.split())
+        self.pieces, self._kept = choose(arguments.tokenizer, words)
+        self._speller = Speller(TokenTable(self.pieces))
+        super().__init__(arguments)
+
+    def _configure(self) -> ModelConfig:
+        return self._u2pp.config
+
+    def _new_model(self, dropout: float = 0.0) -> nn.Module:
+        return TwoPass(self.config, len(self.pieces), dropout)
+
+    def _groups(self) -> list[dict[str, object]]:
+        second = [(name, p) for name, p in self.model.named_parameters() if name.startswith("second.")]
+        groups = super()._groups()
+        apart = {id(parameter) for _, parameter in second}
+        for group in groups:
+            group["params"] = [parameter for parameter in group["params"] if id(parameter) not in apart]
+        for prefix, scale in _SCALES.items():
+            chosen = [p for name, p in second if (name.startswith("second.reading.")) == (prefix == "second.reading.")]
+            groups.append({"params": chosen, "weight_decay": 0.0, "scale": scale, "head": False})
+        return groups
+
+    def _begin(self) -> None:
+        self.model.load_state_dict(self._u2pp.state_dict() | self._second_state())
+
+    def _second_state(self) -> dict[str, Tensor]:
+        weights = {name: torch.from_numpy(value) for name, value in decoder_weights(self.arguments.decoder).items()}
+        self.model.second.take(weights, self._kept)
+        return {f"second.{name}": value for name, value in self.model.second.state_dict().items()}
+
+    def _batch_frames(self) -> int:
+        return int(100 * self.arguments.batch_seconds)  # what it begins with needs no small ones
+
+    def _step(self, batch: Batch) -> dict[str, float]:
+        self.model.train()
+        alone = self.progress() < self.arguments.alone_until
+        chunk, left = _CHUNKS[self.state.step % len(_CHUNKS)]
+        lesson = self._lesson()
+        batch = lesson.batch if lesson else batch
+        with torch.set_grad_enabled(not alone):
+            output, guesses, counts, valid = self._encode(batch, chunk, left)
+        memory = self.model.second.reading(output)
+        tokens = [self._speller.spell(written(row, self._units), "bpe") for row in batch.tokens]
+        loss = second_loss(self.model.second, memory, valid, tokens)
+        losses = {"second": loss.item()}
+        if not alone:
+            ctc = ctc_loss(self.model.ctc(output), counts, batch.tokens)
+            inner = self._guessing_loss(guesses, counts, batch)
+            loss = loss + 0.4 * ctc + 0.2 * inner
+            losses |= {"ctc": ctc.item(), "inner": inner.item()}
+            if self.state.step % 2:
+                attention = attention_loss(self.model, output, valid, batch.tokens)
+                loss = loss + 0.3 * attention
+                losses["attention"] = attention.item()
+        return losses | self._descend_near(loss, batch, memory, lesson)
+
+    def _descend_near(self, loss: Tensor, batch: Batch, memory: Tensor, lesson: LessonBatch | None) -> dict[str, float]:
+        """A step; in a lesson the distance of what is read to what the teacher gives counts too, and is returned."""
+        losses = {}
+        if lesson is not None:
+            taught = masked_error(memory, lesson.output, lesson.counts)
+            loss = loss + self.taught_weight * taught
+            losses["taught"] = taught.item()
+        self._descend(loss, batch)
+        return losses
+
+    @property
+    def _units(self) -> list[str]:
+        if not hasattr(self, "_known_units"):
+            self._known_units = self.tokens.units()
+        return self._known_units
+
+    def _greedy(self, model: nn.Module, output: Tensor, counts: Tensor) -> list[str]:
+        valid = torch.arange(output.shape[1], device=counts.device)[None] < counts[:, None]
+        return [written(row, self.pieces) for row in model.second.greedy(model.second.reading(output), valid)]
+
+    def save(self) -> None:
+        """As before, and both parts apart."""
+        super().save()
+        models = [
+            {name: value for name, value in state.items() if not name.startswith("second.")}
+            for state in (self.model.state_dict(), self.average)
+        ]
+        u2pp = self._sizes() | dict(zip(("model", "average"), models, strict=True))
+        train.write_checkpoint(self.arguments.output / "u2pp.pt", u2pp)
+        second = {
+            name.removeprefix("second."): value for name, value in self.average.items() if name.startswith("second.")
+        }
+        train.write_checkpoint(self.arguments.output / "second_pass.pt", {"pieces": self.pieces, "average": second})
+
+
+def parser() -> ArgumentParser:
+    """Command line."""
+    parser = lessons_parser()
+    parser.add_argument("--u2pp", type=Path, required=True, help="u2pp.pt of recipes.transducer.joint")
+    parser.add_argument("--decoder", type=Path, required=True, help="Moonshine's decoder_model_merged.onnx")
+    parser.add_argument("--tokenizer", type=Path, required=True, help="Moonshine's tokenizer.json")
+    parser.add_argument("--texts", type=Path, required=True)
+    parser.add_argument("--held-out", type=Path, required=True)
+    parser.add_argument(
+        "--alone-until", type=float, default=0.15, help="share of the budget in which only the second pass learns"
+    )
+    return parser
+
+
+def main() -> None:
+    """Prepare and run."""
+    train.run(SecondPassTrainer, parser().parse_args())
+
+
+if __name__ == "__main__":
+    main()
