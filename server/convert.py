@@ -136,7 +136,8 @@ def audio_format(config: pb.RecognitionConfig) -> AudioFormat:
 def _decoding(config: pb.DecodingConfig, model: ModelFacts) -> DecodingOptions:
     method = _method(config.method, model)
     weights = [_weight(config, name, method) for name in ("ctc_weight", "reverse_weight")]
-    model.check_weights(*weights)
+    if method == "attention_rescoring":
+        model.check_weights(*weights)
     if method in TRANSDUCER_METHODS:
         return DecodingOptions(_transducer_search(config, method, model.transducer_paths), rescoring=False)
     _refuse_fields(config, TRANSDUCER_FIELDS.keys() - {"beam_size", "blank_penalty"}, method)
