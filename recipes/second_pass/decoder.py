@@ -102,6 +102,13 @@ class SecondDecoder(nn.Module):
         """Of the layers' output."""
         return functional.linear(self.norm(x), self.embedding.weight)
 
+    @classmethod
+    def like(cls, weights: dict[str, Tensor], vocabulary_size: int) -> "SecondDecoder":
+        """A decoder as wide and deep as these weights, of its own vocabulary."""
+        feed_forward, dim = weights["layers.0.contract.weight"].shape[::-1]
+        numbers = [int(name.split(".")[1]) for name in weights if name.startswith("layers.")]
+        return cls(vocabulary_size, dim, feed_forward, 1 + max(numbers))
+
     @torch.no_grad()
     def greedy(self, memory: Tensor, valid: Tensor) -> list[list[int]]:
         """The likeliest token after each: ids without sos and eos, for measuring while training."""

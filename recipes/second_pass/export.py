@@ -75,11 +75,8 @@ class Nodes(nn.Module):
 def load_second(path: Path) -> tuple[SecondDecoder, list[str]]:
     """The averaged weights of recipes.second_pass.train, and the pieces."""
     saved = torch.load(path, map_location="cpu", weights_only=True)
-    weights = saved["average"]
-    vocabulary, dim = weights["embedding.weight"].shape
-    layers = 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("layers."))
-    second = SecondDecoder(vocabulary, dim, weights["layers.0.contract.weight"].shape[1], layers)
-    second.load_state_dict(weights)
+    second = SecondDecoder.like(saved["average"], len(saved["pieces"]))
+    second.load_state_dict(saved["average"])
     return second.eval(), saved["pieces"]
 
 

@@ -38,9 +38,9 @@ _SCALES = {"second.reading.": 1.0, "second.": 0.4}
 class TwoPass(Model):
     """A U2++ model with a second pass on its encoder."""
 
-    def __init__(self, config: ModelConfig, pieces: int, dropout: float = 0.0) -> None:
+    def __init__(self, config: ModelConfig, second: SecondDecoder, dropout: float = 0.0) -> None:
         super().__init__(config, dropout)
-        self.second = SecondDecoder(pieces)
+        self.second = second
 
 
 def written(ids: list[int], units: list[str]) -> str:
@@ -70,6 +70,7 @@ class SecondPassTrainer(TaughtTrainer):
         sentences = training_sentences(arguments.texts, held_out_transcripts(arguments.held_out))
         words = (word for sentence in sentences for word in sentence.transcript.split())
         self.pieces, self._kept = choose(arguments.tokenizer, words)
+        self._theirs = {name: torch.from_numpy(value) for name, value in decoder_weights(arguments.decoder).items()}
         self._speller = Speller(TokenTable(self.pieces))
         super().__init__(arguments)
 
@@ -77,7 +78,7 @@ class SecondPassTrainer(TaughtTrainer):
         return self._u2pp.config
 
     def _new_model(self, dropout: float = 0.0) -> nn.Module:
-        return TwoPass(self.config, len(self.pieces), dropout)
+        return TwoPass(self.config, SecondDecoder.like(self._theirs, len(self.pieces)), dropout)
 
     def _groups(self) -> list[dict[str, object]]:
         second = [(name, p) for name, p in self.model.named_parameters() if name.startswith("second.")]
@@ -94,8 +95,7 @@ class SecondPassTrainer(TaughtTrainer):
         self.model.load_state_dict(self._u2pp.state_dict() | self._second_state())
 
     def _second_state(self) -> dict[str, Tensor]:
-        weights = {name: torch.from_numpy(value) for name, value in decoder_weights(self.arguments.decoder).items()}
-        self.model.second.take(weights, self._kept)
+        self.model.second.take(self._theirs, self._kept)
         return {f"second.{name}": value for name, value in self.model.second.state_dict().items()}
 
     def _batch_frames(self) -> int:
