@@ -10,6 +10,7 @@ work=$1 shared=$2
 export MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=20000000000
 export OMP_NUM_THREADS=1 KOKORO_DIR="${KOKORO_DIR:-$work/kokoro}"
 minutes=${MINUTES:-215} transducer_minutes=${TRANSDUCER_MINUTES:-100} joint_minutes=${JOINT_MINUTES:-98}
+second_minutes=${SECOND_MINUTES:-92} second_steps=${SECOND_STEPS:-0}
 steps=${STEPS:-0} stem_steps=${STEM_STEPS:-0} transducer_steps=${TRANSDUCER_STEPS:-0} joint_steps=${JOINT_STEPS:-0}
 models=${MODELS:-models}
 hibari=${HIBARI_SENTENCES:-49000} debian=${DEBIAN_SENTENCES:-1200} lessons=${LESSON_SENTENCES:-3200}
@@ -20,7 +21,10 @@ sanotts=${SANOTTS_SENTENCES:-0} # its voices do not come with its package: fetch
 shares=hibari=0.75,joe=0.05,kokoro=0.08,mix=0.09,sanotts=0.02,espeak=0.01,flite=0.01,festival=0.01
 joint_shares=hibari=0.25,joe=0.02,kokoro=0.06,mix=0.06,sanotts=0.02,espeak=0.01,flite=0.01,festival=0.01
 joint_shares=$joint_shares,hibariwords=0.5,joewords=0.06
-teacher=$work/moonshine/package/dist/model/tiny/quantized/encoder_model.onnx
+second_shares=hibari=0.33,joe=0.02,kokoro=0.09,mix=0.1,sanotts=0.02,espeak=0.04,flite=0.04,festival=0.04
+second_shares=$second_shares,hibariwords=0.32,joewords=0.08
+theirs=$work/moonshine/package/dist/model/tiny/quantized
+teacher=$theirs/encoder_model.onnx tokenizer=$work/moonshine/moonshine_onnx/assets/tokenizer.json
 texts="--texts $shared/text/en-sentences.txt --held-out $shared/speech/dev.tsv"
 mkdir -p "$work/moonshine"
 
@@ -28,6 +32,11 @@ mkdir -p "$work/moonshine"
     cd "$work/moonshine"
     npm pack --silent @moonshine-ai/moonshine-js@0.1.29
     tar xzf moonshine-ai-moonshine-js-0.1.29.tgz
+)
+[ -f "$tokenizer" ] || (
+    cd "$work/moonshine"
+    python -m pip download --quiet --no-deps useful-moonshine-onnx==20251121
+    python -m zipfile -e useful_moonshine_onnx-20251121-*.whl .
 )
 [ "$kokoro" -eq 0 ] || [ -f "$KOKORO_DIR/vocab.json" ] || recipes/synthesis/assemble_kokoro.sh "$KOKORO_DIR"
 
@@ -68,7 +77,7 @@ train() {
     rm -f "$output/rendezvous"
     set -- -m "$module" --data "$work/data" --tokens "$work/bpe.model" --output "$output" --threads "$threads" \
         --world "$world" --clean-steps 0 --batch-seconds "$batch" --shares "$shares" "$@"
-    [ "$world" -eq 1 ] || python "$@" --rank 1 >"$work/second.log" 2>&1 &
+    [ "$world" -eq 1 ] || python "$@" --rank 1 >"$work/rank1.log" 2>&1 &
     python "$@" --rank 0
     wait
 }
@@ -81,6 +90,11 @@ train recipes.transducer.train "$work/transducer" --minutes "$transducer_minutes
 train recipes.transducer.joint "$work/joint" --minutes "$joint_minutes" --steps "$joint_steps" \
     --u2pp "$work/run/checkpoint.pt" --transducer "$work/transducer/checkpoint.pt" --lessons "$work/taught" \
     --rate 1e-3 --body-scale 0.8 --freeze-from 0.3 --lesson-every 8 --dropout 0 --shares "$joint_shares"
+# A second pass: Moonshine's decoder learns to read that encoder, and both go on together.
+train recipes.second_pass.train "$work/second" --minutes "$second_minutes" --steps "$second_steps" \
+    --u2pp "$work/joint/u2pp.pt" --decoder "$theirs/decoder_model_merged.onnx" --tokenizer "$tokenizer" $texts \
+    --lessons "$work/taught" --rate 6e-4 --body-scale 0.6 --freeze-from 0.6 --lesson-every 3 --dropout 0 \
+    --shares "$second_shares"
 
 mkdir -p "$models/english-lm"
 [ -f "$models/english-lm/lm.arpa.gz" ] ||
@@ -89,10 +103,10 @@ mkdir -p "$models/english-lm"
 # Export in 8 bits, and see what that costs and how good it is.
 recipes/export_english.sh "$work" "$models"
 dev="--audio $shared/speech/dev --tsv $shared/speech/dev.tsv"
-for model in english-u2pp english-transducer; do
-    python -m recipes.u2pp.plot "$work/run/log.csv" "$work/transducer/log.csv" "$work/joint/log.csv" \
-        "$models/$model/training.png"
-done
+python -m recipes.u2pp.plot "$work/run/log.csv" "$work/transducer/log.csv" "$work/joint/log.csv" \
+    "$models/english-transducer/training.png"
+python -m recipes.u2pp.plot "$work/run/log.csv" "$work/transducer/log.csv" "$work/joint/log.csv" \
+    "$work/second/log.csv" "$models/english-u2pp/training.png"
 python -m recipes.u2pp.evaluate --model "$models/english-u2pp" $dev
 python -m recipes.transducer.evaluate --model "$models/english-transducer" $dev
 worse=0

@@ -9,7 +9,7 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
-LOSSES = ("ctc", "attention", "transducer")
+LOSSES = ("ctc", "attention", "transducer", "second")
 
 
 def column(rows: list[dict[str, str]], name: str) -> tuple[list[float], list[float]]:
