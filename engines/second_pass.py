@@ -147,8 +147,11 @@ class SecondPass:
         parts: dict[bytes, npt.NDArray[np.int32]] = {}
         for tokens, times in zip(nbest.tokens, nbest.times, strict=True):
             part = tokens[(times >= begin) & (times < end)]
-            if len(parts) < self.spec.num_read and (not len(part) or self._may_begin[int(part[0])]):
+            # The pauses are the best hypothesis's; another may say a word across them.
+            if not parts or not len(part) or self._may_begin[int(part[0])]:
                 parts.setdefault(part.tobytes(), part)
+            if len(parts) == self.spec.num_read:
+                break
         first = next(iter(parts.values()))
         found = self._candidates(encoder_out[begin:end], list(parts.values()), bias, ctc_weight) if len(first) else []
         if found:

@@ -16,7 +16,7 @@ def cut_in_pauses(times: Sequence[int], may_begin: Sequence[bool], frames: int, 
     gaps = [
         (times[index] - times[index - 1], (times[index] + times[index - 1] + 1) // 2)
         for index in range(1, len(times))
-        if may_begin[index]
+        if may_begin[index] and times[index] > times[index - 1]
     ]
     return _cut(gaps, 0, frames, most)
 
