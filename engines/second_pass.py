@@ -28,10 +28,12 @@ from speech.tokens import SPACE_MARK, TokenTable
 
 TOKENS_PER_SECOND = 10
 """Of the second pass's units: nobody speaks faster, and a decoder that is lost goes on for ever."""
+LONGER = 1.3
+"""Times the longest text that was read, and a few more: CTC seldom misses more, and where a piece ends within a sentence
+the decoder would go on by itself."""
 _MIN_TOKENS = 4
-SURE = 1.0
-"""Natural logs: where the decoder prefers every step of the best text that it has read to any other by so much, it is
-not asked for more. Of 218 segments a quarter to a half were so, and no winner was lost by it."""
+SURE = 2.0
+"""Natural logs by which the decoder prefers a step of the best text that it has read: so far nothing else is tried."""
 
 
 class _Reading:
@@ -79,19 +81,24 @@ class _Reading:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Text:
-    """A text that was read: the first pass's tokens, the sum of log-probs, the lead of the least sure step."""
+    """A text that was read: the first pass's tokens, the sum of log-probs and that of the end.
+
+    `is_sure`: at every step the decoder likes this text best. `doubt` is the node from which on it is less than sure.
+    """
 
     tokens: npt.NDArray[np.int32]
     score: float
-    margin: float
+    is_sure: bool
+    doubt: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Heard:
-    """What came of reading the first pass's texts; `root` (vocabulary,) is what may follow the sentence start."""
+    """What came of reading the first pass's texts; `log_probs` (nodes, vocabulary) of what may follow each node."""
 
     texts: dict[str, _Text]
-    root: FloatArray
+    tree: PrefixTree
+    log_probs: FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -183,8 +190,8 @@ class SecondPass:
         heard = self._read(reading, first)
         found = {text: weighed(one.tokens, one.score) for text, one in heard.texts.items()}
         best = max(found, key=lambda text: found[text].total, default=None)
-        if best is None or heard.texts[best].margin < SURE:
-            for proposal in self._proposed(reading, heard.root, len(encoder_out)):
+        if best is None or not heard.texts[best].is_sure:
+            for proposal in self._proposed(reading, heard, 0 if best is None else heard.texts[best].doubt, encoder_out):
                 text = self._units.text(proposal.tokens)
                 ids = self._first_speller.spell(text)
                 if text not in found and ids is not None:
@@ -198,35 +205,43 @@ class SecondPass:
         rows = {text: np.array(ids, np.int32) for text, ids in spelled.items() if ids is not None}
         tree = prefix_tree(list(rows.values()) or [np.zeros(0, np.int32)], self._units.sos_id)
         log_probs = reading.read_tree(tree)
-        scores, margins = _along(tree, log_probs, self._units.eos_id)
-        read = zip(rows, scores.tolist(), margins.tolist(), strict=False)
-        return _Heard({text: _Text(texts[text], score, margin) for text, score, margin in read}, log_probs[0])
+        read = zip(rows, tree.leaves.tolist(), strict=False)
+        walked = {text: _walked(texts[text], leaf, tree, log_probs, self._units.eos_id) for text, leaf in read}
+        return _Heard(walked, tree, log_probs)
 
-    def _proposed(self, reading: _Reading, root: FloatArray, frames: int) -> list[Proposal]:
-        seconds = frames * self.spec.frame_ms / 1000
-        return propose(
-            reading, 0, root, self._allowed, eos=self._units.eos_id, beam_size=self.spec.beam_size,
-            max_tokens=max(_MIN_TOKENS, round(TOKENS_PER_SECOND * seconds)),
+    def _proposed(self, reading: _Reading, heard: _Heard, start: int, encoder_out: FloatArray) -> list[Proposal]:
+        """Search on from a node that has been read."""
+        tree = heard.tree
+        path = _path(tree, start)
+        begun = tuple(tree.tokens[path].tolist())
+        score = float(heard.log_probs[tree.parents[path], tree.tokens[path]].sum(dtype=np.float64))
+        most = round(TOKENS_PER_SECOND * len(encoder_out) * self.spec.frame_ms / 1000)
+        most = min(most, _MIN_TOKENS + round(LONGER * int(tree.depths.max())))
+        found = propose(
+            reading, start, heard.log_probs[start], self._allowed, eos=self._units.eos_id,
+            beam_size=self.spec.beam_size, max_tokens=max(_MIN_TOKENS, most - len(begun)),
         )  # fmt: skip
+        return [Proposal((*begun, *one.tokens), score + one.score) for one in found]
 
 
-def _along(
-    tree: PrefixTree, log_probs: FloatArray, eos: int
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Of each hypothesis with its end: the sum of its steps' log-probs, and by how much its least sure step leads."""
-    parents = np.concatenate([tree.parents[1:], tree.leaves])
-    labels = np.concatenate([tree.tokens[1:], np.full(len(tree.leaves), eos)])
-    steps = log_probs[parents, labels].astype(np.float64)
-    highest = -np.partition(-log_probs, 1, axis=1)[:, :2]
-    rivals = np.where(steps >= highest[parents, 0], highest[parents, 1], highest[parents, 0])
-    inner = len(tree.tokens) - 1
-    sums, least = np.zeros(inner + 1), np.full(inner + 1, np.inf)
-    for node in range(1, inner + 1):  # parents come before their children
-        parent = tree.parents[node]
-        sums[node] = sums[parent] + steps[node - 1]
-        least[node] = min(least[parent], steps[node - 1] - rivals[node - 1])
-    ends = steps[inner:]
-    return sums[tree.leaves] + ends, np.minimum(least[tree.leaves], ends - rivals[inner:])
+def _path(tree: PrefixTree, node: int) -> npt.NDArray[np.int64]:
+    """The nodes from the root, which is left out, to `node`."""
+    path = []
+    while node:
+        path.append(node)
+        node = int(tree.parents[node])
+    return np.array(path[::-1], np.int64)
+
+
+def _walked(tokens: npt.NDArray[np.int32], leaf: int, tree: PrefixTree, log_probs: FloatArray, eos: int) -> _Text:
+    """Walk along a text in the tree to its end."""
+    path = _path(tree, leaf)
+    nodes = np.concatenate([[0], path])  # that a step starts from
+    steps = log_probs[nodes, np.append(tree.tokens[path], eos)].astype(np.float64)
+    highest = -np.partition(-log_probs[nodes], 1, axis=1)[:, :2]
+    lead = steps - np.where(steps >= highest[:, 0], highest[:, 1], highest[:, 0])
+    doubtful = nodes[lead < SURE]
+    return _Text(tokens, float(steps.sum()), bool((lead >= 0).all()), int(doubtful[0]) if len(doubtful) else leaf)
 
 
 def _added(tokens: npt.NDArray[np.int32], bias: Bias | None) -> tuple[float, float]:

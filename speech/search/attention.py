@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-GIVEN_UP = 5.0
+GIVEN_UP = 3.0
 """Natural logs by which the best finished hypothesis must lead those that go on for the search to end."""
 
 

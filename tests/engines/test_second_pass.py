@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -181,12 +182,26 @@ def test_a_sure_text_is_not_searched_further(folder: Path, monkeypatch: pytest.M
     asked: list[int] = []
     real = second_pass.propose
     monkeypatch.setattr(second_pass, "propose", lambda *args, **named: asked.append(1) or real(*args, **named))
-    monkeypatch.setattr(second_pass, "SURE", 1e9)
     model.run(encoder_out, first, None, None)
     assert asked == [1]
-    monkeypatch.setattr(second_pass, "SURE", -1e9)
+    certain = second_pass._Text(first.tokens[0], 0.0, True, 0)
+    monkeypatch.setattr(second_pass, "_walked", lambda tokens, *others: replace(certain, tokens=tokens))
     assert len(model.run(encoder_out, first, None, None).tokens) == 2
     assert asked == [1]
+
+
+def test_where_the_text_is_sure_nothing_else_is_tried(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search goes on from the first doubtful step: what it finds begins as the best text that was read."""
+    encoder_out, first = frames(1), listed("abcdef")
+    monkeypatch.setattr(second_pass, "SURE", 1e9)
+    whole = opened(folder, beam_size=8, ctc_weight=0.0).run(encoder_out, first, None, None)
+    monkeypatch.setattr(second_pass, "SURE", -1e9)
+    end = opened(folder, beam_size=8, ctc_weight=0.0).run(encoder_out, first, None, None)
+    assert not all(written(tokens).startswith("a") for tokens in whole.tokens)
+    assert all(written(tokens).startswith("abcdef") for tokens in end.tokens)
+    for result in (whole, end):
+        totals = [attention(encoder_out, spelled(written(tokens))) for tokens in result.tokens]
+        assert totals == sorted(totals, reverse=True)
 
 
 def test_a_long_segment_is_read_in_pieces_cut_between_tokens(folder: Path) -> None:
