@@ -29,8 +29,8 @@ from speech.tokens import SPACE_MARK, TokenTable
 TOKENS_PER_SECOND = 10
 """Of the second pass's units: nobody speaks faster, and a decoder that is lost goes on for ever."""
 LONGER = 1.3
-"""Times the longest text that was read, and a few more: CTC seldom misses more, and where a piece ends within a sentence
-the decoder would go on by itself."""
+"""Times the longest text that was read, and a few more: CTC seldom misses more, and where a piece ends within a
+sentence the decoder would go on by itself."""
 _MIN_TOKENS = 4
 SURE = 2.0
 """Natural logs by which the decoder prefers a step of the best text that it has read: so far nothing else is tried."""
