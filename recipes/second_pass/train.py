@@ -4,7 +4,8 @@ It begins with a U2++ checkpoint and Moonshine's decoder. At first the decoder l
 pass from every batch beside CTC and its guesses, the U2++ model's own attention decoders from every other one. On every
 n-th batch what the second pass reads is also pulled towards what the teacher's encoder gives for the whole utterance,
 which keeps alive what encoder and decoder know of people. checkpoint.pt resumes; u2pp.pt and second_pass.pt are to
-export.
+export: their weights lie `--keep` of the way back to where training together began, and the decoder's from there
+`--theirs` of the way to Moonshine's own (Wortsman et al. 2022, https://arxiv.org/abs/2109.01903).
 """
 
 from argparse import ArgumentParser, Namespace
@@ -20,6 +21,7 @@ from recipes.second_pass.decoder import EOS_ID, SOS_ID, SecondDecoder
 from recipes.second_pass.pieces import choose
 from recipes.second_pass.weights import decoder_weights
 from recipes.synthesis.texts import held_out_transcripts, training_sentences
+from recipes.transducer.joint import part_way
 from recipes.u2pp import train
 from recipes.u2pp.checkpoint import load_model
 from recipes.u2pp.config import ModelConfig
@@ -114,6 +116,8 @@ class SecondPassTrainer(TaughtTrainer):
         loss = second_loss(self.model.second, memory, valid, tokens)
         losses = {"second": loss.item()}
         if not alone:
+            if not self.arguments.rank and not self._alone.exists():
+                self._end_alone()
             ctc = ctc_loss(self.model.ctc(output), counts, batch.tokens)
             inner = self._guessing_loss(guesses, counts, batch)
             loss = loss + 0.4 * ctc + 0.2 * inner
@@ -144,19 +148,35 @@ class SecondPassTrainer(TaughtTrainer):
         valid = torch.arange(output.shape[1], device=counts.device)[None] < counts[:, None]
         return [written(row, self.pieces) for row in model.second.greedy(model.second.reading(output), valid)]
 
+    def _end_alone(self) -> None:
+        """Keep what the second pass had learned alone: what is exported lies part of the way back to it."""
+        train.write_checkpoint(self._alone, _second_of(self.average))
+
+    @property
+    def _alone(self) -> Path:
+        return self.arguments.output / "alone.pt"
+
     def save(self) -> None:
-        """As before, and both parts apart."""
+        """As before, and both parts apart, to export."""
         super().save()
-        models = [
-            {name: value for name, value in state.items() if not name.startswith("second.")}
-            for state in (self.model.state_dict(), self.average)
-        ]
-        u2pp = self._sizes() | dict(zip(("model", "average"), models, strict=True))
-        train.write_checkpoint(self.arguments.output / "u2pp.pt", u2pp)
-        second = {
-            name.removeprefix("second."): value for name, value in self.average.items() if name.startswith("second.")
-        }
-        train.write_checkpoint(self.arguments.output / "second_pass.pt", {"pieces": self.pieces, "average": second})
+        names = self._u2pp.state_dict().keys()
+        found, last = ({name: state[name] for name in names} for state in (self.average, self.model.state_dict()))
+        kept = part_way(found, self._u2pp.state_dict(), self.arguments.keep)
+        train.write_checkpoint(self.arguments.output / "u2pp.pt", self._sizes() | {"model": last, "average": kept})
+        second = _second_of(self.average)
+        if self._alone.exists():
+            second = part_way(second, torch.load(self._alone, weights_only=True), self.arguments.keep)
+        theirs = {name: second[name] for name in second if name.startswith("reading.")}
+        theirs |= {name: value for name, value in self._theirs.items() if name != "embedding.weight"}
+        theirs["embedding.weight"] = self._theirs["embedding.weight"][self._kept]
+        values = {"pieces": self.pieces, "average": part_way(second, theirs, self.arguments.theirs)}
+        train.write_checkpoint(self.arguments.output / "second_pass.pt", values)
+
+
+def _second_of(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The second pass's part of a state."""
+    prefix = "second."
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
 def parser() -> ArgumentParser:
@@ -167,6 +187,8 @@ def parser() -> ArgumentParser:
     parser.add_argument("--tokenizer", type=Path, required=True, help="Moonshine's tokenizer.json")
     parser.add_argument("--texts", type=Path, required=True)
     parser.add_argument("--held-out", type=Path, required=True)
+    parser.add_argument("--keep", type=float, default=0.3, help="share of the beginning in what is exported")
+    parser.add_argument("--theirs", type=float, default=0.35, help="share of Moonshine's own decoder in it, besides")
     parser.add_argument(
         "--alone-until", type=float, default=0.15, help="share of the budget in which only the second pass learns"
     )

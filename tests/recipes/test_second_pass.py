@@ -129,6 +129,21 @@ def test_it_learns_alone_first_and_then_with_the_encoder(material, beginnings, t
     assert {name for row in trainer.state.log for name in row} >= {"second", "held_out_wer"}
 
 
+def test_what_is_exported_lies_part_of_the_way_back(material, beginnings, tokenizer, theirs):  # noqa: F811
+    trainer = run(train.SecondPassTrainer, arguments_of(material, beginnings, tokenizer, 6))
+    exported = load_model(beginnings / "second" / "u2pp.pt").state_dict()
+    began = load_model(beginnings / "u2pp.pt").state_dict()
+    for name, value in exported.items():
+        assert torch.allclose(value, 0.7 * trainer.average[name] + 0.3 * began[name], atol=1e-5), name
+    second = load_second(beginnings / "second" / "second_pass.pt")[0].state_dict()
+    alone = torch.load(beginnings / "second" / "alone.pt", weights_only=True)
+    name = "layers.1.cross_key.weight"
+    kept = 0.7 * trainer.average[f"second.{name}"] + 0.3 * alone[name]
+    assert torch.allclose(second[name], 0.65 * kept + 0.35 * torch.from_numpy(theirs[name]), atol=1e-5)
+    reading = 0.7 * trainer.average["second.reading.weight"] + 0.3 * alone["reading.weight"]
+    assert torch.allclose(second["reading.weight"], reading, atol=1e-5)
+
+
 def test_alone_nothing_of_the_first_pass_changes(material, beginnings, tokenizer, theirs):  # noqa: F811
     arguments = arguments_of(material, beginnings, tokenizer, 4)
     arguments.alone_until = 1.0
