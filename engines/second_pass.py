@@ -50,14 +50,8 @@ class _Reading:
     def read(
         self, parents: npt.NDArray[np.int64], tokens: npt.NDArray[np.int64]
     ) -> tuple[npt.NDArray[np.int64], FloatArray]:
-        """Read tokens after nodes read before, -1 for none."""
-        count, known = len(tokens), len(self._depths)
-        ancestors = np.zeros((count, known), np.float32)
-        depths = np.zeros(count, np.int64)
-        after = parents >= 0
-        ancestors[after] = self._seen[parents[after]]
-        depths[after] = self._depths[parents[after]] + 1
-        return self._read(tokens, depths, ancestors, np.eye(count, dtype=np.float32))
+        """Read tokens after nodes read before."""
+        return self._read(tokens, self._depths[parents] + 1, self._seen[parents], np.eye(len(tokens), dtype=np.float32))
 
     def read_tree(self, tree: PrefixTree) -> FloatArray:
         """Read a whole tree at once, before anything else: its nodes are then those here."""
@@ -200,8 +194,10 @@ class SecondPass:
 
     def _read(self, reading: _Reading, first: Sequence[npt.NDArray[np.int32]]) -> _Heard:
         """Read all texts at once, as a tree of their beginnings."""
-        texts = {self._tokens.text(tokens.tolist()): tokens for tokens in reversed(first)}
-        spelled = {text: self._speller.spell(text, "bpe") for text in reversed(texts)}
+        texts: dict[str, npt.NDArray[np.int32]] = {}
+        for tokens in first:
+            texts.setdefault(self._tokens.text(tokens.tolist()), tokens)
+        spelled = {text: self._speller.spell(text, "bpe") for text in texts}
         rows = {text: np.array(ids, np.int32) for text, ids in spelled.items() if ids is not None}
         tree = prefix_tree(list(rows.values()) or [np.zeros(0, np.int32)], self._units.sos_id)
         log_probs = reading.read_tree(tree)

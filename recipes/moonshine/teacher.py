@@ -14,11 +14,11 @@ FRAME_MS = 24.0
 CENTRE_MS = 27.96875  # middle of the 895 samples behind the first frame
 
 
-def rotate(heads: Tensor, angles: Tensor) -> Tensor:
-    """Turn the first 2 * angles.shape[-1] of (..., time, size) pairwise (even with odd) by (time, pairs) angles."""
-    turned, kept = heads[..., : 2 * angles.shape[-1]], heads[..., 2 * angles.shape[-1] :]
-    even, odd = turned[..., 0::2], turned[..., 1::2]
-    cosine, sine = angles.cos(), angles.sin()
+def rotate(heads: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Turn the first of (..., time, size) pairwise, even with odd, by cosine and sine of (time, pairs) angles."""
+    pairs = cosine.shape[-1]
+    turned, kept = heads[..., : 2 * pairs].unflatten(-1, (pairs, 2)), heads[..., 2 * pairs :]
+    even, odd = turned[..., 0], turned[..., 1]
     pair = torch.stack([even * cosine - odd * sine, odd * cosine + even * sine], -1)
     return torch.cat([pair.flatten(-2), kept], -1)
 
@@ -61,7 +61,8 @@ class Teacher:
             self._linear(x, prefix + name).unflatten(-1, (HEADS, -1)).transpose(1, 2)
             for name in ("query", "key", "value")
         )
-        scores = rotate(query, angles) @ rotate(key, angles).transpose(-1, -2) / math.sqrt(query.shape[-1])
+        turn = angles.cos(), angles.sin()
+        scores = rotate(query, *turn) @ rotate(key, *turn).transpose(-1, -2) / math.sqrt(query.shape[-1])
         return self._linear((scores.softmax(-1) @ value).transpose(1, 2).flatten(2), prefix + "output")
 
 

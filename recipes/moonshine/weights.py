@@ -24,7 +24,7 @@ def encoder_weights(path: Path) -> dict[str, np.ndarray]:
     for layer in range(NUM_LAYERS):
         for position, name in enumerate(MATRICES):
             base = integer[layer * len(MATRICES) + position].removesuffix("_quantized")
-            weights[f"layers.{layer}.{name}.weight"] = _matrix(stored, base).T
+            weights[f"layers.{layer}.{name}.weight"] = dequantised(stored, base).T
         for ours, theirs in (("expand", "mlp.fc1"), ("contract", "mlp.fc2")):
             weights[f"layers.{layer}.{ours}.bias"] = stored[f"layers.{layer}.{theirs}.bias"]
         for ours, theirs in (("attention_norm", "input_layernorm"), ("feed_forward_norm", "post_attention_layernorm")):
@@ -34,7 +34,8 @@ def encoder_weights(path: Path) -> dict[str, np.ndarray]:
     return {name: np.array(value, np.float32) for name, value in weights.items()}
 
 
-def _matrix(stored: dict[str, np.ndarray], base: str) -> np.ndarray:
+def dequantised(stored: dict[str, np.ndarray], base: str) -> np.ndarray:
+    """A matrix stored for MatMulInteger, or an embedding, in float32."""
     values = stored[base + "_quantized"].astype(np.float32)
     return (values - stored[base + "_zero_point"].astype(np.float32)) * stored[base + "_scale"]
 

@@ -11,19 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from recipes.moonshine.teacher import HEADS, rotate
 from recipes.u2pp.attention import attend, mask_to_bias
 
-HEADS = 8
 SOS_ID, EOS_ID, NUM_SPECIALS = 1, 2, 3
-
-
-def turn(heads: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Rotate the first of (..., size) pairwise, even with odd, by cosine and sine of (..., pairs)."""
-    pairs = cosine.shape[-1]
-    turned, kept = heads[..., : 2 * pairs].unflatten(-1, (pairs, 2)), heads[..., 2 * pairs :]
-    even, odd = turned[..., 0], turned[..., 1]
-    pair = torch.stack([even * cosine - odd * sine, odd * cosine + even * sine], -1)
-    return torch.cat([pair.flatten(-2), kept], -1)
 
 
 def split(x: Tensor) -> Tensor:
@@ -46,7 +37,7 @@ class SecondLayer(nn.Module):
     def keys(self, x: Tensor, cosine: Tensor, sine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Turned queries and keys, and values of (batch, time, dim)."""
         normed = self.self_norm(x)
-        query, key = turn(split(self.query(normed)), cosine, sine), turn(split(self.key(normed)), cosine, sine)
+        query, key = rotate(split(self.query(normed)), cosine, sine), rotate(split(self.key(normed)), cosine, sine)
         return query, key, split(self.value(normed))
 
     def cross_keys(self, memory: Tensor) -> tuple[Tensor, Tensor]:

@@ -75,6 +75,7 @@ class SecondPassTrainer(TaughtTrainer):
         self._theirs = {name: torch.from_numpy(value) for name, value in decoder_weights(arguments.decoder).items()}
         self._speller = Speller(TokenTable(self.pieces))
         super().__init__(arguments)
+        self._units = self.tokens.units()
 
     def _configure(self) -> ModelConfig:
         return self._u2pp.config
@@ -137,12 +138,6 @@ class SecondPassTrainer(TaughtTrainer):
             losses["taught"] = taught.item()
         self._descend(loss, batch)
         return losses
-
-    @property
-    def _units(self) -> list[str]:
-        if not hasattr(self, "_known_units"):
-            self._known_units = self.tokens.units()
-        return self._known_units
 
     def _greedy(self, model: nn.Module, output: Tensor, counts: Tensor) -> list[str]:
         valid = torch.arange(output.shape[1], device=counts.device)[None] < counts[:, None]

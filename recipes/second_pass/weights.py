@@ -6,7 +6,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-NUM_LAYERS = 6
+from recipes.moonshine.weights import NUM_LAYERS, dequantised
+
 _NAMES = {
     "self_attn.q_proj": "query",
     "self_attn.k_proj": "key",
@@ -32,11 +33,11 @@ def decoder_weights(path: Path) -> dict[str, np.ndarray]:
     outer = onnx.load(path).graph
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in outer.initializer}
     (graph,) = (attribute.g for attribute in outer.node[0].attribute if attribute.name == "else_branch")
-    weights = {"embedding.weight": _dequantised(stored, "model.decoder.embed_tokens.weight_merged_0")}
+    weights = {"embedding.weight": dequantised(stored, "model.decoder.embed_tokens.weight_merged_0")}
     for node in graph.node:
         if node.op_type == "MatMulInteger":
             name = node.name.removeprefix("/model/decoder/").removesuffix("/MatMul_quant").replace("/", ".")
-            weights[f"{_ours(name)}.weight"] = _dequantised(stored, node.input[1].removesuffix("_quantized")).T
+            weights[f"{_ours(name)}.weight"] = dequantised(stored, node.input[1].removesuffix("_quantized")).T
     for name, value in stored.items():
         if name.startswith("model.decoder.") and name.endswith(("norm.weight_merged_0", "bias_merged_0")):
             layer, kind = name.removeprefix("model.decoder.").removesuffix("_merged_0").rsplit(".", 1)
@@ -53,8 +54,3 @@ def _ours(name: str) -> str:
         return name
     _, number, rest = name.split(".", 2)
     return f"layers.{number}.{_NAMES[rest]}"
-
-
-def _dequantised(stored: dict[str, np.ndarray], base: str) -> np.ndarray:
-    values = stored[base + "_quantized"].astype(np.float32)
-    return (values - stored[base + "_zero_point"].astype(np.float32)) * stored[base + "_scale"]
