@@ -114,7 +114,8 @@ class Rescorer:
         Raises BadOption for weights that `check` refuses, EngineFailed.
         """
         for item in items:
-            self.check(item.ctc_weight, item.reverse_weight)
+            if not item.second_pass:
+                self.check(item.ctc_weight, item.reverse_weight)
         results = [item.nbest for item in items]
         heard = [index for index, item in enumerate(items) if len(item.encoder_out)]
         for index in heard:

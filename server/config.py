@@ -127,6 +127,9 @@ class RescoringConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     workers: Annotated[int, Meta(ge=0, le=64)] = 0
     # A segment that has waited so long for its turn keeps the search's order, which is less exact; 0 waits for ever.
     max_wait_ms: Milliseconds = 0.0
+    # Begin a stream's second pass in a pause of 0.3 s or more, which may be the end: finals come sooner after an
+    # endpoint, for what is computed in vain where the sentence goes on.
+    read_ahead: bool = True
     max_queue_delay_ms: Milliseconds = 0.0
     max_queue_size: Count = 4096
 

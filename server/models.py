@@ -171,10 +171,15 @@ class ServedModel:
     # --- work
 
     async def rescore(self, item: RescoreItem) -> Nbest:
-        """Order one segment's n-best list by attention rescoring, on the rescorer's threads.
+        """Order one segment's n-best list by attention rescoring or second pass, on the rescorer's threads.
 
         It stays as it is where its turn has not come in `rescoring.max_wait_ms`; metrics count these as timed out.
         """
+        found = await self.try_rescore(item)
+        return item.nbest if found is None else found
+
+    async def try_rescore(self, item: RescoreItem) -> Nbest | None:
+        """The same, but None where its turn has not come in time."""
         assert self.rescoring_batcher is not None, f"{self.name} does not rescore"
         return await rescored_in_time(self.rescoring_batcher, item)
 

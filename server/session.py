@@ -15,6 +15,7 @@ from engines.rescoring import RescoreItem
 from engines.streaming import StepItem
 from server.models import ServedModel
 from server.options import RecognitionOptions
+from server.read_ahead import ReadAhead, silence_before_endpoint
 from server.stream_stats import StreamStats
 from server.turns import one_by_one
 from speech.framing import Framer, Window
@@ -49,6 +50,7 @@ class Session:
         self._started = 0.0
         self._budget = model.config.streaming.latency_budget_ms / 1000
         self._is_ending = False
+        self._ahead = ReadAhead(model.try_rescore)
         self.stats = StreamStats()
         self._lane, self._lease = model.lanes.lease()
 
@@ -58,6 +60,7 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._ahead.forget()
         self.stats.audio_s = self._framer.num_samples / self._sample_rate
         self._lane.give_back(self._lease)
 
@@ -69,6 +72,7 @@ class Session:
     def change(self, options: RecognitionOptions) -> None:
         """Take what may change in mid-stream from `options`."""
         self._options = options
+        self._ahead.forget()
         self._recognition.change(options.results, options.endpoint)
 
     @property
@@ -132,7 +136,19 @@ class Session:
         begin = time.monotonic()
         output = await self._lane.step(item, self._lease, self._deadline(window, begin), is_followed)
         self.stats.add_chunk(time.monotonic() - begin)
-        return self._recognition.push(output, self._audio_ms(window))
+        outcomes = self._recognition.push(output, self._audio_ms(window))
+        self._read_ahead()
+        return outcomes
+
+    def _read_ahead(self) -> None:
+        """Begin the second pass where the segment may have ended."""
+        if not self._options.decoding.second_pass or not self._model.config.rescoring.read_ahead or self._is_ending:
+            return
+        silence_ms = silence_before_endpoint(self._options.endpoint, self._model.chunk_ms)
+        pause = None if silence_ms is None else self._recognition.pause(silence_ms)
+        item = None if pause is None else self._rescore_item(pause)
+        if pause is not None and item is not None:
+            self._ahead.begin(pause, item)
 
     def _deadline(self, window: Window, now: float) -> float:
         """When the chunk is due by the audio's clock.
@@ -163,10 +179,17 @@ class Session:
 
     async def _finish_segment(self, end: SegmentEnd) -> None:
         nbest = end.nbest
-        if end.history is not None and len(nbest.tokens) > 0:
-            decoding = self._options.decoding
-            weights = decoding.ctc_weight, decoding.reverse_weight
-            item = RescoreItem(end.history, nbest, *weights, decoding.second_pass, decoding.bias)
-            nbest = await self._model.rescore(item)
+        item = self._rescore_item(end)
+        if item is not None:
+            ahead = await self._ahead.result(end)
+            nbest = await self._model.rescore(item) if ahead is None else ahead
         found = await one_by_one(self._recognition.alternatives(nbest))
         await self._handle(self._recognition.finish_segment(nbest, found))
+
+    def _rescore_item(self, end: SegmentEnd) -> RescoreItem | None:
+        """What rescoring or second pass is given, if there is something."""
+        if end.history is None or not end.nbest.tokens:
+            return None
+        decoding = self._options.decoding
+        weights = decoding.ctc_weight, decoding.reverse_weight
+        return RescoreItem(end.history, end.nbest, *weights, decoding.second_pass, decoding.bias)

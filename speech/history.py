@@ -40,6 +40,10 @@ class EncoderHistory:
         self._buffer, self._num_rows = None, 0
         return None if buffer is None else buffer[:num_rows]
 
+    def so_far(self) -> NDArray[np.float32] | None:
+        """Return the (T, D) rows and keep them: a view, which later rows leave as it is; None if none or too many."""
+        return None if self._buffer is None else self._buffer[: self._num_rows]
+
     def _reserve(self, num_rows: int, dim: int, dtype: np.dtype[np.float32]) -> NDArray[np.float32]:
         old = self._buffer
         if old is not None and old.shape[1] != dim:

@@ -143,6 +143,15 @@ class Recognition:
         endpoint = SpeechEvent(EventKind.ENDPOINT, self._ms(self._num_frames), rule)
         return [*outcomes, endpoint, self._end_segment(output.nbest, rule)]
 
+    def pause(self, min_silence_ms: int) -> SegmentEnd | None:
+        """Return the open segment as if it ended here, if it has text and then silence of `min_silence_ms`."""
+        nbest = self._nbest
+        if nbest is None or self._ending is not None or self._ms(nbest.trailing_blank_frames) < min_silence_ms:
+            return None
+        if not best_text(nbest, self._tokens):
+            return None
+        return SegmentEnd(nbest.closed(), self._history.so_far(), self.segment, self._segment_start, None)
+
     def alternatives(self, nbest: Nbest) -> Iterator[Alternative]:
         """Make the alternatives of the ended segment's final result, one by one: many take long."""
         return alternatives(nbest, self._tokens, self._timeline, self._options, self._options.max_alternatives)
