@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recipes.u2pp.augment import LOG_FLOOR, add_noise, masked, reverberate, smooth_curve, telephone, warp
+from recipes.u2pp.augment import LOG_FLOOR, NOISE_DB, add_noise, masked, reverberate, smooth_curve, telephone, warp
 from recipes.u2pp.data import Batch, collate
 from recipes.u2pp.tokens import Tokens
 
@@ -63,8 +63,8 @@ def distort(features: np.ndarray, random: np.random.Generator, hard: bool) -> np
             x = telephone(x, random)
         if random.random() < 0.1:
             x = reverberate(x, random)
-        if random.random() < 0.35:
-            x = add_noise(x, random, random.uniform(8, 40))
+        if random.random() < 0.5:
+            x = add_noise(x, random, random.uniform(*NOISE_DB))
         x = masked(x, random)
     return np.maximum(x, LOG_FLOOR).astype(np.float32)
 

@@ -24,6 +24,7 @@ from recipes.u2pp.transformer import take_weights
 
 _CHUNKS = ((16, 5), (16, 5), (16, 5), (8, 10), (16, 5), (-1, -1), (16, 5), (16, 3), (-1, -1))
 _LAST_CHUNKS = ((16, 5), (16, 5), (16, 5), (-1, -1), (16, 5), (16, 5), (8, 10), (16, 5))
+LATER_CHUNKS = ((16, 5), (16, 5), (-1, -1), (16, 5), (16, 5), (8, 10), (16, 5), (-1, -1), (16, 5), (16, 3), (16, 5))
 _LAST = 0.85  # share of the budget after which streaming as it is served has nearly all the attention
 _HEAD_SCALE = 10.0  # of the learning rate while the head learns alone: the frames it reads have a deviation near 0.4
 
@@ -147,7 +148,7 @@ class TaughtTrainer(train.Trainer):
             group["scale"] = (_HEAD_SCALE if early else 1.0) if group["head"] else group["scale"]
         loss = 0.7 * ctc + 0.5 * attention + (0.0 if early else 0.4) * inner
         losses = {"ctc": ctc.item(), "inner": inner.item(), "attention": attention.item()}
-        return losses | self._descend_taught(loss, batch, output, lesson)
+        return losses | self._descend_taught(loss, batch, self._reading(output), lesson)
 
     def _lesson(self, always: bool = False) -> LessonBatch | None:
         """What every n-th step learns from instead of its batch."""
@@ -160,13 +161,11 @@ class TaughtTrainer(train.Trainer):
         nothing = torch.zeros((), device=self.device)
         return sum((ctc_loss(g, counts, batch.tokens) for g in guesses), nothing) / max(1, len(guesses))
 
-    def _descend_taught(
-        self, loss: Tensor, batch: Batch, output: Tensor, lesson: LessonBatch | None
-    ) -> dict[str, float]:
-        """A step of model and reading; in a lesson the distance to the teacher counts too, and is returned."""
+    def _descend_taught(self, loss: Tensor, batch: Batch, read: Tensor, lesson: LessonBatch | None) -> dict[str, float]:
+        """A step; in a lesson the distance of what was `read` to the teacher counts too, and is returned."""
         losses = {}
         if lesson is not None:
-            taught = masked_error(self._reading(output), lesson.output, lesson.counts)
+            taught = masked_error(read, lesson.output, lesson.counts)
             loss = loss + self.taught_weight * taught
             losses["taught"] = taught.item()
         self._descend(loss, batch)

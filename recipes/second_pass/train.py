@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recipes.moonshine.lessons import LessonBatch
-from recipes.moonshine.train import TaughtTrainer, lessons_parser, masked_error
+from recipes.moonshine.train import LATER_CHUNKS, TaughtTrainer, lessons_parser
 from recipes.second_pass.decoder import EOS_ID, SOS_ID, SecondDecoder
 from recipes.second_pass.pieces import choose
 from recipes.second_pass.weights import decoder_weights
@@ -31,7 +30,6 @@ from recipes.u2pp.model import Model
 from speech.biasing.spelling import Speller
 from speech.tokens import SPACE_MARK, TokenTable
 
-_CHUNKS = ((16, 5), (16, 5), (-1, -1), (16, 5), (16, 5), (8, 10), (16, 5), (-1, -1), (16, 5), (16, 3), (16, 5))
 _IGNORED = -100
 _SMOOTHING = 0.05
 _SCALES = {"second.reading.": 1.0, "second.": 0.4}
@@ -66,6 +64,7 @@ class SecondPassTrainer(TaughtTrainer):
     """recipes.moonshine.train's loop with a second pass."""
 
     taught_weight = 0.5
+    begins_anew = False
 
     def __init__(self, arguments: Namespace) -> None:
         self._u2pp = load_model(arguments.u2pp)
@@ -98,16 +97,22 @@ class SecondPassTrainer(TaughtTrainer):
         self.model.load_state_dict(self._u2pp.state_dict() | self._second_state())
 
     def _second_state(self) -> dict[str, Tensor]:
-        self.model.second.take(self._theirs, self._kept)
+        if self.arguments.second:
+            self.model.second.load_state_dict(self._saved_second())
+        else:
+            self.model.second.take(self._theirs, self._kept)
         return {f"second.{name}": value for name, value in self.model.second.state_dict().items()}
 
-    def _batch_frames(self) -> int:
-        return int(100 * self.arguments.batch_seconds)  # what it begins with needs no small ones
+    def _saved_second(self) -> dict[str, Tensor]:
+        saved = torch.load(self.arguments.second, map_location=self.device, weights_only=True)
+        if saved["pieces"] != self.pieces:
+            raise ValueError(f"{self.arguments.second} has other units than these texts and {self.arguments.tokenizer}")
+        return saved["average"]
 
     def _step(self, batch: Batch) -> dict[str, float]:
         self.model.train()
         alone = self.progress() < self.arguments.alone_until
-        chunk, left = _CHUNKS[self.state.step % len(_CHUNKS)]
+        chunk, left = LATER_CHUNKS[self.state.step % len(LATER_CHUNKS)]
         lesson = self._lesson()
         batch = lesson.batch if lesson else batch
         with torch.set_grad_enabled(not alone):
@@ -127,17 +132,7 @@ class SecondPassTrainer(TaughtTrainer):
                 attention = attention_loss(self.model, output, valid, batch.tokens)
                 loss = loss + 0.3 * attention
                 losses["attention"] = attention.item()
-        return losses | self._descend_near(loss, batch, memory, lesson)
-
-    def _descend_near(self, loss: Tensor, batch: Batch, memory: Tensor, lesson: LessonBatch | None) -> dict[str, float]:
-        """A step; in a lesson the distance of what is read to what the teacher gives counts too, and is returned."""
-        losses = {}
-        if lesson is not None:
-            taught = masked_error(memory, lesson.output, lesson.counts)
-            loss = loss + self.taught_weight * taught
-            losses["taught"] = taught.item()
-        self._descend(loss, batch)
-        return losses
+        return losses | self._descend_taught(loss, batch, memory, lesson)
 
     def _greedy(self, model: nn.Module, output: Tensor, counts: Tensor) -> list[str]:
         valid = torch.arange(output.shape[1], device=counts.device)[None] < counts[:, None]
@@ -179,6 +174,7 @@ def parser() -> ArgumentParser:
     parser = lessons_parser()
     parser.add_argument("--u2pp", type=Path, required=True, help="u2pp.pt of recipes.transducer.joint")
     parser.add_argument("--decoder", type=Path, required=True, help="Moonshine's decoder_model_merged.onnx")
+    parser.add_argument("--second", type=Path, help="second_pass.pt to go on with instead of Moonshine's decoder")
     parser.add_argument("--tokenizer", type=Path, required=True, help="Moonshine's tokenizer.json")
     parser.add_argument("--texts", type=Path, required=True)
     parser.add_argument("--held-out", type=Path, required=True)

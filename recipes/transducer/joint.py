@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from recipes.moonshine.train import TaughtTrainer, lessons_parser
+from recipes.moonshine.train import LATER_CHUNKS, TaughtTrainer, lessons_parser
 from recipes.transducer.checkpoint import Transducer, load_transducer
 from recipes.transducer.config import HeadConfig
 from recipes.transducer.head import Head
@@ -26,8 +26,6 @@ from recipes.u2pp.config import ModelConfig
 from recipes.u2pp.data import Batch
 from recipes.u2pp.loss import attention_loss, ctc_loss
 from recipes.u2pp.model import Model
-
-_CHUNKS = ((16, 5), (16, 5), (-1, -1), (16, 5), (16, 5), (8, 10), (16, 5), (-1, -1), (16, 5), (16, 3), (16, 5))
 
 
 class Joint(Model):
@@ -60,6 +58,7 @@ class JointTrainer(TaughtTrainer):
     """recipes.moonshine.train's loop with two kinds of heads."""
 
     taught_weight = 0.4
+    begins_anew = False
 
     def __init__(self, arguments: Namespace) -> None:
         self._u2pp, self._transducer = load_model(arguments.u2pp), load_transducer(arguments.transducer)
@@ -77,13 +76,10 @@ class JointTrainer(TaughtTrainer):
     def _begin(self) -> None:
         self.model.load_state_dict(joined(self._u2pp, self._transducer))
 
-    def _batch_frames(self) -> int:
-        return int(100 * self.arguments.batch_seconds)  # what it begins with needs no small ones
-
     def _step(self, batch: Batch) -> dict[str, float]:
         self.model.train()
         step = self.state.step
-        chunk, left = _CHUNKS[step % len(_CHUNKS)]
+        chunk, left = LATER_CHUNKS[step % len(LATER_CHUNKS)]
         lesson = self._lesson()
         batch = lesson.batch if lesson else batch
         output, guesses, counts, valid = self._encode(batch, chunk, left)
@@ -99,7 +95,7 @@ class JointTrainer(TaughtTrainer):
             attention = attention_loss(self.model, output, valid, batch.tokens)
             loss = loss + 0.5 * attention
             losses["attention"] = attention.item()
-        return losses | self._descend_taught(loss, batch, output, lesson)
+        return losses | self._descend_taught(loss, batch, self._reading(output), lesson)
 
     def _greedy(self, model: nn.Module, output: Tensor, counts: Tensor) -> list[str]:
         return spell(self.tokens, model.head, output, counts)

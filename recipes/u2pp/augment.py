@@ -10,6 +10,8 @@ import numpy as np
 LOG_FLOOR = np.float32(-15.94)  # log of float32 epsilon: digital silence
 _DB = np.log(10) / 10  # of power, in natural logarithm
 _PENTATONIC = np.array([0, 2, 4, 7, 9, 12, 14, 16, 19, 21, 24])
+NOISE_DB = (-1.0, 30.0)  # as `add_noise` counts
+TILT = (-1.5, 3.5)  # of noise from its middle bin to its highest: above brown, above white
 _LOWEST_MEL, _MEL_STEP = 66.42, 34.67  # of the first filter's centre, and between centres
 
 
@@ -50,9 +52,14 @@ def _power(x: np.ndarray) -> float:
 
 
 def add_noise(x: np.ndarray, random: np.random.Generator, snr_db: float) -> np.ndarray:
-    """Add coloured, fluctuating noise that lies `snr_db` below the loud part of `x`, in the power domain."""
+    """Add coloured, fluctuating noise whose mean over bins lies `snr_db` below that of a loud frame of `x`.
+
+    The ear's bins count alike, high ones as much as those that hold most of speech's power: pink noise at 10 dB of
+    waveform power (recipes.u2pp.conditions) has 1 to 8 dB here, 5 in the middle.
+    """
     loud = _loudness(x)
     colour = smooth_curve(random, x.shape[1], 2.0)
+    colour += np.linspace(-1, 1, x.shape[1], dtype=np.float32) * np.float32(random.uniform(*TILT))
     slow = np.repeat(random.normal(0, 0.7, len(x) // 20 + 1), 20)[: len(x), None]
     noise = loud - snr_db * _DB + colour + slow + 0.5 * random.standard_normal(x.shape)
     return np.logaddexp(x, noise.astype(np.float32))
@@ -140,8 +147,8 @@ def augment(features: np.ndarray, other: np.ndarray, random: np.random.Generator
         x = babble(x, other.astype(np.float32), random)
     if random.random() < 0.03:
         x = music(x, random)
-    if random.random() < 0.35:
-        x = add_noise(x, random, random.uniform(5, 40))
+    if random.random() < 0.5:
+        x = add_noise(x, random, random.uniform(*NOISE_DB))
     return masked(np.maximum(x, LOG_FLOOR).astype(np.float32), random)
 
 

@@ -70,6 +70,8 @@ class State:
 class Trainer:
     """Owns model, optimiser, moving average and files of one run."""
 
+    begins_anew = True
+
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.arguments = arguments
         self.device = device_of(arguments)
@@ -206,8 +208,8 @@ class Trainer:
                 began = time.monotonic()
 
     def _batch_frames(self) -> int:
-        """Small batches (many updates) first, larger ones later."""
-        growth = 0.35 + 0.9 * min(1.0, self.progress())
+        """Small batches (many updates) first, larger ones later, unless it begins with what can do something."""
+        growth = 0.35 + 0.9 * min(1.0, self.progress()) if self.begins_anew else 1.0
         return int(100 * self.arguments.batch_seconds * growth)
 
     def _step(self, batch: Batch) -> dict[str, float]:

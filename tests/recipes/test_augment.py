@@ -1,11 +1,17 @@
 """Distortions of features: each does something, is repeatable, and leaves its input alone."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from recipes.synthesis.fbank import log_mel
+from recipes.synthesis.recordings import load_16k
 from recipes.u2pp import augment
 from recipes.u2pp.augment import LOG_FLOOR
+from recipes.u2pp.conditions import noise_10db
+
+DEMO = Path(__file__).parents[2] / "models" / "demo"
 
 
 def features(seed: int, seconds: float = 2.0) -> np.ndarray:
@@ -52,6 +58,25 @@ def test_each_changes_features_by_its_seed_alone_and_keeps_its_input(name):
 def test_what_is_added_never_takes_power_away(name):
     x = features(1)
     assert (DISTORTIONS[name](x, np.random.default_rng(0)) >= x - 1e-4).all()
+
+
+@pytest.mark.parametrize("snr_db", [-1.0, 10.0, 30.0])
+def test_noise_lies_as_far_below_loud_frames_as_is_asked(snr_db):
+    x = np.full((400, 80), LOG_FLOOR, np.float32)
+    x[:100] = 12.0
+    levels = [augment.add_noise(x, np.random.default_rng(seed), snr_db)[100:].mean() for seed in range(40)]
+    assert (12.0 - np.mean(levels)) * 10 / np.log(10) == pytest.approx(snr_db, abs=2.5)
+
+
+@pytest.mark.parametrize("name", ["garden.flac", "harbour.flac"])
+def test_what_is_drawn_reaches_pink_noise_at_10_db(name):
+    """The card's condition: training that never hears so much noise does not understand it."""
+    speech = load_16k(DEMO / name)
+    noise = log_mel(noise_10db(speech) - speech)
+    loud = np.percentile(log_mel(speech).mean(1), 90)
+    lowest, highest = augment.NOISE_DB
+    assert lowest < (loud - noise.mean()) * 10 / np.log(10) < (lowest + highest) / 2
+    assert augment.TILT[0] < np.polyfit(np.linspace(-1, 1, 80), noise.mean(0), 1)[0] < augment.TILT[1]
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -151,3 +151,18 @@ def test_alone_nothing_of_the_first_pass_changes(material, beginnings, tokenizer
     before, after = load_model(beginnings / "u2pp.pt").state_dict(), trainer.model.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     assert not torch.equal(torch.from_numpy(theirs["layers.0.query.weight"]), after["second.layers.0.query.weight"])
+
+
+def test_another_run_goes_on_with_what_one_exported(material, beginnings, tokenizer, theirs):  # noqa: F811
+    run(train.SecondPassTrainer, arguments_of(material, beginnings, tokenizer, 3))
+    first = load_second(beginnings / "second" / "second_pass.pt")[0].state_dict()
+    arguments = arguments_of(material, beginnings, tokenizer, 2)
+    arguments.second = beginnings / "second" / "second_pass.pt"
+    arguments.output, arguments.alone_until, arguments.rate = beginnings / "third", 0.0, 0.0
+    trainer = run(train.SecondPassTrainer, arguments)
+    begun = train._second_of(trainer.average)
+    assert all(torch.allclose(begun[name], value, atol=1e-6) for name, value in first.items())
+    arguments.output = beginnings / "fourth"
+    arguments.tokenizer.write_text(json.dumps({"model": {"vocab": {"<unk>": 0, "<s>": 1, "</s>": 2, "a": 3}}}))
+    with pytest.raises(ValueError, match=r"second_pass\.pt has other units"):
+        run(train.SecondPassTrainer, arguments)
