@@ -34,9 +34,9 @@ if [ -f "$u2pp" ]; then
     if [ -f "$second" ]; then
         python -m recipes.second_pass.export --second "$second" --u2pp "$u2pp" --output "$float/u2pp/second_pass"
         mkdir -p "$model/second_pass"
-        for name in memory decoder; do
-            python -m recipes.u2pp.quantise "$float/u2pp/second_pass/$name.onnx" "$model/second_pass/$name.onnx"
-        done
+        python -m recipes.u2pp.quantise "$float/u2pp/second_pass/memory.onnx" "$model/second_pass/memory.onnx"
+        python -m recipes.second_pass.quantise "$float/u2pp/second_pass/decoder.onnx" \
+            "$model/second_pass/decoder.onnx"
         python -m recipes.u2pp.share_weights "$model/second_pass/memory.onnx" "$model/second_pass/decoder.onnx" \
             "$model/second_pass/weights.bin"
         cp "$float/u2pp/second_pass/units.txt" "$model/second_pass/"

@@ -48,6 +48,10 @@ class SecondLayer(nn.Module):
         """What follows self-attention, which found (batch, time, dim)."""
         x = x + self.output(found)
         x = x + self.cross_output(attend(split(self.cross_query(self.cross_norm(x))), *cross, cross_bias))
+        return self.fed_forward(x)
+
+    def fed_forward(self, x: Tensor) -> Tensor:
+        """The layer's last third, of (..., dim)."""
         value, gate = self.expand(self.feed_forward_norm(x)).chunk(2, -1)
         return x + self.contract(functional.silu(gate) * value)
 

@@ -6,14 +6,17 @@ docs/adr/0021-second-pass.md says what the tensors mean.
 """
 
 import argparse
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recipes.second_pass.decoder import SOS_ID, SecondDecoder
-from recipes.u2pp.attention import MASKED, attend
+from recipes.moonshine.teacher import HEADS
+from recipes.second_pass.decoder import SOS_ID, SecondDecoder, SecondLayer
+from recipes.u2pp.attention import MASKED
 from recipes.u2pp.checkpoint import load_model
 from recipes.u2pp.onnx_files import export, write_units
 
@@ -34,12 +37,66 @@ class Memory(nn.Module):
         return keys, values, self.ctc(frames)[0].log_softmax(-1)
 
 
+class NodeLayer(nn.Module):
+    """A layer over nodes (nodes, dim): few large products, as a step of a search has few rows and many steps.
+
+    Queries, keys and values are one product; the scale of attention is in the weights; and turning by the positions'
+    angles is x cos + (x turned by 90 degrees) sin, with frequencies of 0 for what is not turned.
+    """
+
+    def __init__(self, layer: SecondLayer, size: int, pairs: int) -> None:
+        super().__init__()
+        self.layer, self.size = layer, size
+        scale = 1.0 / math.sqrt(size)
+        self.projected = nn.Parameter(torch.cat([layer.query.weight * scale, layer.key.weight, layer.value.weight]))
+        self.cross_query = nn.Parameter(layer.cross_query.weight * scale)
+        turn = torch.zeros(size, size)
+        for even in range(0, 2 * pairs, 2):
+            turn[even + 1, even], turn[even, even + 1] = -1.0, 1.0
+        self.register_buffer("turn", turn)
+
+    def forward(
+        self,
+        x: Tensor,
+        angles: tuple[Tensor, Tensor],
+        bias: Tensor,
+        past: tuple[Tensor, Tensor],
+        cross: Sequence[Tensor],
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Output (nodes, dim), keys and values (heads, nodes, size); past and cross are (heads, columns, size) each."""
+        layer, (cosine, sine) = self.layer, angles
+        projected = self._heads(functional.linear(layer.self_norm(x), self.projected))
+        turned, value = projected.split([2 * HEADS, HEADS])
+        turned = turned * cosine + (turned @ self.turn) * sine
+        query, key = turned.split([HEADS, HEADS])
+        keys, values = torch.cat([past[0], key], 1), torch.cat([past[1], value], 1)
+        found = (query @ keys.transpose(1, 2) + bias).softmax(-1) @ values
+        x = x + layer.output(self._rows(found))
+        query = self._heads(functional.linear(layer.cross_norm(x), self.cross_query))
+        heard = (query @ cross[0].transpose(1, 2)).softmax(-1) @ cross[1]
+        x = x + layer.cross_output(self._rows(heard))
+        return layer.fed_forward(x), key, value
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """(nodes, n * size) -> (n, nodes, size)."""
+        return x.reshape(-1, x.shape[1] // self.size, self.size).transpose(0, 1)
+
+    def _rows(self, x: Tensor) -> Tensor:
+        """(heads, nodes, size) -> (nodes, dim)."""
+        return x.transpose(0, 1).reshape(-1, HEADS * self.size)
+
+
 class Nodes(nn.Module):
     """Tokens (nodes,) at depths (nodes,), which see the columns of [past | these] where `seen` is 1."""
 
     def __init__(self, second: SecondDecoder) -> None:
         super().__init__()
         self.second = second
+        size, pairs = second.reading.out_features // HEADS, len(second.frequencies)
+        self.layers = nn.ModuleList(NodeLayer(layer, size, pairs) for layer in second.layers)
+        frequencies = torch.zeros(size)
+        frequencies[: 2 * pairs] = second.frequencies.repeat_interleave(2)
+        self.register_buffer("frequencies", frequencies)
 
     def forward(
         self,
@@ -52,24 +109,19 @@ class Nodes(nn.Module):
         past_values: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Log-probabilities of what follows (nodes, vocabulary), these nodes' keys and values (layers, heads, n, s)."""
-        second = self.second
-        x = second.embedding(tokens)[None]
-        cosine, sine = second.angles(depths)
-        bias = ((1.0 - seen) * MASKED)[None, None]
-        all_frames = torch.zeros(1, 1, 1, 1)
+        x = self.second.embedding(tokens)
+        turns = depths[:, None] * self.frequencies
+        angles, bias = (turns.cos(), turns.sin()), (1.0 - seen) * MASKED
+        pasts, crosses = zip(past_keys, past_values, strict=True), zip(memory_keys, memory_values, strict=True)
         new_keys, new_values = [], []
-        for number, layer in enumerate(second.layers):
-            query, key, value = layer.keys(x, cosine, sine)
+        for layer, past, cross in zip(self.layers, pasts, crosses, strict=True):
+            x, key, value = layer(x, angles, bias, past, cross)
             new_keys.append(key)
             new_values.append(value)
-            keys = torch.cat([past_keys[number : number + 1], key], 2)
-            values = torch.cat([past_values[number : number + 1], value], 2)
-            cross = memory_keys[number : number + 1], memory_values[number : number + 1]
-            x = layer.rest(x, attend(query, keys, values, bias), cross, all_frames)
         # With a bias this becomes a Gemm, which reads the embedding as it lies: it is in the file once.
-        nothing = torch.zeros(second.embedding.num_embeddings)
-        logits = functional.linear(second.norm(x)[0], second.embedding.weight, nothing)
-        return logits.log_softmax(-1), torch.cat(new_keys), torch.cat(new_values)
+        nothing = torch.zeros(self.second.embedding.num_embeddings)
+        logits = functional.linear(self.second.norm(x), self.second.embedding.weight, nothing)
+        return logits.log_softmax(-1), torch.stack(new_keys), torch.stack(new_values)
 
 
 def load_second(path: Path) -> tuple[SecondDecoder, list[str]]:

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-_MIN_ELEMENTS = 2048
+MIN_ELEMENTS = 2048
 
 
 def channel_axis(node: onnx.NodeProto, position: int) -> int | None:
@@ -35,7 +35,7 @@ def weight_axes(graph: onnx.GraphProto) -> dict[str, int]:
     for node in graph.node:
         for position, name in enumerate(node.input):
             axis = channel_axis(node, position)
-            if axis is not None and sizes.get(name, 0) >= _MIN_ELEMENTS:
+            if axis is not None and sizes.get(name, 0) >= MIN_ELEMENTS:
                 axes[name] = axis
     return axes
 
@@ -51,7 +51,12 @@ def split(weight: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
 def quantise(source: Path, target: Path) -> None:
     """Rewrite one file."""
     model = onnx.load(source)
-    graph = model.graph
+    quantise_graph(model.graph)
+    onnx.save(model, target)
+
+
+def quantise_graph(graph: onnx.GraphProto) -> None:
+    """Rewrite a graph in place."""
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     nodes = []
     for name, axis in weight_axes(graph).items():
@@ -63,7 +68,6 @@ def quantise(source: Path, target: Path) -> None:
     rest = list(graph.node)
     del graph.node[:]
     graph.node.extend([*nodes, *rest])
-    onnx.save(model, target)
 
 
 def main() -> None:
