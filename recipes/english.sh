@@ -11,6 +11,7 @@ export MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=20000000000
 export OMP_NUM_THREADS=1 KOKORO_DIR="${KOKORO_DIR:-$work/kokoro}"
 minutes=${MINUTES:-215} transducer_minutes=${TRANSDUCER_MINUTES:-100} joint_minutes=${JOINT_MINUTES:-98}
 second_minutes=${SECOND_MINUTES:-92} second_steps=${SECOND_STEPS:-0}
+again_minutes=${AGAIN_MINUTES:-78} again_steps=${AGAIN_STEPS:-0}
 steps=${STEPS:-0} stem_steps=${STEM_STEPS:-0} transducer_steps=${TRANSDUCER_STEPS:-0} joint_steps=${JOINT_STEPS:-0}
 models=${MODELS:-models}
 hibari=${HIBARI_SENTENCES:-49000} debian=${DEBIAN_SENTENCES:-1200} lessons=${LESSON_SENTENCES:-3200}
@@ -91,10 +92,14 @@ train recipes.transducer.joint "$work/joint" --minutes "$joint_minutes" --steps 
     --u2pp "$work/run/checkpoint.pt" --transducer "$work/transducer/checkpoint.pt" --lessons "$work/taught" \
     --rate 1e-3 --body-scale 0.8 --freeze-from 0.3 --lesson-every 8 --dropout 0 --shares "$joint_shares"
 # A second pass: Moonshine's decoder learns to read that encoder, and both go on together.
+second="--decoder $theirs/decoder_model_merged.onnx --tokenizer $tokenizer $texts --lessons $work/taught"
+second="$second --shares $second_shares --body-scale 0.6 --lesson-every 3 --dropout 0"
 train recipes.second_pass.train "$work/second" --minutes "$second_minutes" --steps "$second_steps" \
-    --u2pp "$work/joint/u2pp.pt" --decoder "$theirs/decoder_model_merged.onnx" --tokenizer "$tokenizer" $texts \
-    --lessons "$work/taught" --rate 6e-4 --body-scale 0.6 --freeze-from 0.6 --lesson-every 3 --dropout 0 \
-    --shares "$second_shares"
+    --u2pp "$work/joint/u2pp.pt" $second --rate 6e-4 --freeze-from 0.6
+# And again from what came of it (the shipped model's first time heard less noise).
+train recipes.second_pass.train "$work/again" --minutes "$again_minutes" --steps "$again_steps" \
+    --u2pp "$work/second/u2pp.pt" --second "$work/second/second_pass.pt" $second --rate 4e-4 --freeze-from 0.7 \
+    --alone-until 0 --seed 3 --keep 0.7 --theirs 0
 
 mkdir -p "$models/english-lm"
 [ -f "$models/english-lm/lm.arpa.gz" ] ||
@@ -106,7 +111,7 @@ dev="--audio $shared/speech/dev --tsv $shared/speech/dev.tsv"
 python -m recipes.u2pp.plot "$work/run/log.csv" "$work/transducer/log.csv" "$work/joint/log.csv" \
     "$models/english-transducer/training.png"
 python -m recipes.u2pp.plot "$work/run/log.csv" "$work/transducer/log.csv" "$work/joint/log.csv" \
-    "$work/second/log.csv" "$models/english-u2pp/training.png"
+    "$work/second/log.csv" "$work/again/log.csv" "$models/english-u2pp/training.png"
 python -m recipes.u2pp.evaluate --model "$models/english-u2pp" $dev
 python -m recipes.transducer.evaluate --model "$models/english-transducer" $dev
 worse=0

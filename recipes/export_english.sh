@@ -1,11 +1,13 @@
 #!/bin/sh
 # recipes/export_english.sh WORK MODELS: ONNX in float32 under WORK/float, in float16 under WORK/half (folders that
 # chorus serves), and the small files to ship under MODELS.
-# WORK holds bpe.model, and second/u2pp.pt (with second_pass.pt) or joint/u2pp.pt, and joint/transducer.pt, else
+# WORK holds bpe.model, and again/u2pp.pt or second/u2pp.pt (with second_pass.pt) or joint/u2pp.pt, and joint/transducer.pt, else
 # run/checkpoint.pt and transducer/checkpoint.pt (each if there is one).
 set -eu
 work=$1 models=$2 float=$1/float half=$1/half tokens=$1/bpe.model
-second=$work/second/second_pass.pt u2pp=$work/second/u2pp.pt transducer=$work/joint/transducer.pt
+transducer=$work/joint/transducer.pt last=$work/again
+[ -f "$last/u2pp.pt" ] || last=$work/second
+second=$last/second_pass.pt u2pp=$last/u2pp.pt
 [ -f "$u2pp" ] || u2pp=$work/joint/u2pp.pt
 [ -f "$u2pp" ] || u2pp=$work/run/checkpoint.pt
 [ -f "$transducer" ] || transducer=$work/transducer/checkpoint.pt
@@ -61,3 +63,7 @@ if [ -f "$transducer" ]; then
     [ -f "$model/model.toml" ] || cp recipes/transducer/model.toml "$model/"
     larger transducer "$model" 'tokens.txt\|decoder.onnx\|joiner.onnx'
 fi
+# Both name the language model beside them.
+for folder in "$float" "$half"; do
+    [ ! -d "$models/english-lm" ] || cp -r "$models/english-lm" "$folder/"
+done
