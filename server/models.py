@@ -23,7 +23,7 @@ from engines.topk import DEFAULT_CANDIDATES
 from server.config import Config
 from server.errors import BadRequest, StartFailed, UnknownModel
 from server.lanes import Lane, Lanes
-from server.rescoring import rescored_in_time, rescoring_limits
+from server.rescoring import rescored, rescored_in_time, rescoring_limits
 from speech.biasing.spelling import Speller
 from speech.endpoint import K2_RULES, EndpointConfig
 from speech.framing import Framing
@@ -175,13 +175,13 @@ class ServedModel:
 
         It stays as it is where its turn has not come in `rescoring.max_wait_ms`; metrics count these as timed out.
         """
-        found = await self.try_rescore(item)
-        return item.nbest if found is None else found
-
-    async def try_rescore(self, item: RescoreItem) -> Nbest | None:
-        """The same, but None where its turn has not come in time."""
         assert self.rescoring_batcher is not None, f"{self.name} does not rescore"
         return await rescored_in_time(self.rescoring_batcher, item)
+
+    async def try_rescore(self, item: RescoreItem) -> Nbest:
+        """The same, but raise a BatcherError where its turn has not come in time."""
+        assert self.rescoring_batcher is not None, f"{self.name} does not rescore"
+        return await rescored(self.rescoring_batcher, item)
 
     async def recognize(self, item: OfflineItem, priority: int = 0, timeout_ms: float | None = None) -> OfflineOutput:
         """Recognise one piece of audio as a whole, on the offline engine's thread, when its turn has come."""

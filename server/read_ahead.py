@@ -31,8 +31,8 @@ class ReadAhead:
     since. Whether it is begun and whether it stands follows from the audio, not from how busy the server is.
     """
 
-    def __init__(self, read: Callable[[RescoreItem], Awaitable[Nbest | None]]) -> None:
-        """`read` gives None where its turn does not come in time."""
+    def __init__(self, read: Callable[[RescoreItem], Awaitable[Nbest]]) -> None:
+        """`read` raises a BatcherError where its turn does not come in time."""
         self._read = read
         self._said = _NOTHING
         self._task: asyncio.Task[Nbest | None] | None = None

@@ -25,9 +25,14 @@ def rescoring_limits(config: RescoringConfig, workers: int, batch_limit: int) ->
     )
 
 
-async def rescored_in_time(batcher: DynamicBatcher[RescoreItem, Nbest], item: RescoreItem) -> Nbest | None:
-    """Return the segment's n-best list rescored, or None where its turn did not come in `max_wait_ms`."""
+async def rescored_in_time(batcher: DynamicBatcher[RescoreItem, Nbest], item: RescoreItem) -> Nbest:
+    """Return the segment's n-best list rescored, or as it is where its turn did not come in `max_wait_ms`."""
     try:
-        return await batcher.submit(item, length=item.num_tokens)
+        return await rescored(batcher, item)
     except QueueTimeout:
-        return None
+        return item.nbest
+
+
+async def rescored(batcher: DynamicBatcher[RescoreItem, Nbest], item: RescoreItem) -> Nbest:
+    """Return the segment's n-best list rescored. Raises what `DynamicBatcher.submit` does."""
+    return await batcher.submit(item, length=item.num_tokens)

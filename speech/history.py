@@ -36,9 +36,9 @@ class EncoderHistory:
 
     def take(self) -> NDArray[np.float32] | None:
         """Return the (T, D) rows, which are the caller's from now on, and start anew; None if none or too many."""
-        buffer, num_rows = self._buffer, self._num_rows
+        rows = self.so_far()
         self._buffer, self._num_rows = None, 0
-        return None if buffer is None else buffer[:num_rows]
+        return rows
 
     def so_far(self) -> NDArray[np.float32] | None:
         """Return the (T, D) rows and keep them: a view, which later rows leave as it is; None if none or too many."""

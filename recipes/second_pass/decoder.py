@@ -68,14 +68,10 @@ class SecondDecoder(nn.Module):
         pairs = math.floor(dim // HEADS * 0.9) // 2
         self.register_buffer("frequencies", 10000.0 ** (-torch.arange(pairs) / pairs))
 
-    def take(self, weights: dict[str, Tensor], kept: list[int]) -> None:
-        """Begin as Moonshine's decoder with the pieces whose ids are `kept`, reading frames as they are."""
-        weights = {name: value for name, value in weights.items() if name != "embedding.weight"} | {
-            "embedding.weight": weights["embedding.weight"][kept],
-            "reading.weight": torch.eye(*self.reading.weight.shape),
-            "reading.bias": torch.zeros_like(self.reading.bias),
-        }
-        self.load_state_dict(weights)
+    def take(self, weights: dict[str, Tensor]) -> None:
+        """Begin as Moonshine's decoder, whose embedding has our pieces alone, reading frames as they are."""
+        eye, nothing = torch.eye(*self.reading.weight.shape), torch.zeros_like(self.reading.bias)
+        self.load_state_dict(weights | {"reading.weight": eye, "reading.bias": nothing})
 
     def angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Cosine and sine of positions (time,), each (time, pairs)."""

@@ -7,7 +7,6 @@ With many rows it is slower than float32, so other graphs are not made like this
 or no product is stored as recipes.u2pp.quantise does.
 """
 
-import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,24 +14,22 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from recipes.u2pp.quantise import MIN_ELEMENTS, quantise_graph, split
+from recipes.u2pp.quantise import command, quantise_graph, split, weight_axes
 
 BLOCK = 32
+_PRODUCTS = ("MatMul", "Gemm")
 _ZERO = 128  # of what is stored as uint8
 _DOMAIN = "com.microsoft"
 _EIGHT_BIT_INPUTS = 4  # accuracy_level: the operator's name for int8
 
 
-def products(graph: onnx.GraphProto) -> dict[str, bool]:
-    """Names of the weights of products that fit in blocks, and whether they lie as (outputs, inputs)."""
-    shapes = {t.name: tuple(t.dims) for t in graph.initializer if t.data_type == onnx.TensorProto.FLOAT}
-    found: dict[str, bool] = {}
-    for node in graph.node:
-        shape = shapes.get(node.input[1], ()) if node.op_type in ("MatMul", "Gemm") else ()
-        turned = any(a.name == "transB" and a.i for a in node.attribute)
-        if len(shape) == 2 and np.prod(shape) >= MIN_ELEMENTS and shape[turned] % BLOCK == 0:
-            found[node.input[1]] = turned
-    return found
+def products(graph: onnx.GraphProto) -> dict[str, np.ndarray]:
+    """Weights of products that fit in blocks, by name, each (outputs, inputs)."""
+    multiplied = {node.input[1] for node in graph.node if node.op_type in _PRODUCTS}
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    named = {name: axis for name, axis in weight_axes(graph).items() if name in multiplied}
+    weights = {name: np.moveaxis(numpy_helper.to_array(tensors[name]), axis, 0) for name, axis in named.items()}
+    return {name: weight for name, weight in weights.items() if weight.ndim == 2 and weight.shape[1] % BLOCK == 0}
 
 
 def _product(node: onnx.NodeProto, outputs: int, inputs: int) -> onnx.NodeProto:
@@ -77,14 +74,13 @@ def quantise(source: Path, target: Path) -> None:
     """Rewrite one file."""
     model = onnx.load(source)
     graph = model.graph
-    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    weights = {name: weights[name] if turned else weights[name].T for name, turned in products(graph).items()}
+    weights = products(graph)
     constants = {"flat": np.array([-1]), "zero": np.array(_ZERO, np.float32)}
     nodes = [node for name in weights for node in _scales(name)]
     for name, weight in weights.items():
         constants |= _stored(name, weight)
     for node in graph.node:
-        if node.op_type in ("MatMul", "Gemm") and node.input[1] in weights:
+        if node.op_type in _PRODUCTS and node.input[1] in weights:
             nodes.append(_product(node, *weights[node.input[1]].shape))
         elif node.op_type == "Gather" and node.input[0] in weights:
             nodes += _looked_up(node)
@@ -102,15 +98,5 @@ def quantise(source: Path, target: Path) -> None:
     onnx.save(model, target)
 
 
-def main() -> None:
-    """Rewrite one file and print both sizes."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("source", type=Path)
-    parser.add_argument("target", type=Path)
-    arguments = parser.parse_args()
-    quantise(arguments.source, arguments.target)
-    print(f"{arguments.source.stat().st_size / 1e6:.2f} MB -> {arguments.target.stat().st_size / 1e6:.2f} MB")
-
-
 if __name__ == "__main__":
-    main()
+    command(quantise, __doc__)

@@ -70,8 +70,9 @@ class SecondPassTrainer(TaughtTrainer):
         self._u2pp = load_model(arguments.u2pp)
         sentences = training_sentences(arguments.texts, held_out_transcripts(arguments.held_out))
         words = (word for sentence in sentences for word in sentence.transcript.split())
-        self.pieces, self._kept = choose(arguments.tokenizer, words)
+        self.pieces, kept = choose(arguments.tokenizer, words)
         self._theirs = {name: torch.from_numpy(value) for name, value in decoder_weights(arguments.decoder).items()}
+        self._theirs["embedding.weight"] = self._theirs["embedding.weight"][kept]
         self._speller = Speller(TokenTable(self.pieces))
         super().__init__(arguments)
         self._units = self.tokens.units()
@@ -100,7 +101,7 @@ class SecondPassTrainer(TaughtTrainer):
         if self.arguments.second:
             self.model.second.load_state_dict(self._saved_second())
         else:
-            self.model.second.take(self._theirs, self._kept)
+            self.model.second.take(self._theirs)
         return {f"second.{name}": value for name, value in self.model.second.state_dict().items()}
 
     def _saved_second(self) -> dict[str, Tensor]:
@@ -156,10 +157,8 @@ class SecondPassTrainer(TaughtTrainer):
         second = _second_of(self.average)
         if self._alone.exists():
             second = part_way(second, torch.load(self._alone, weights_only=True), self.arguments.keep)
-        theirs = {name: second[name] for name in second if name.startswith("reading.")}
-        theirs |= {name: value for name, value in self._theirs.items() if name != "embedding.weight"}
-        theirs["embedding.weight"] = self._theirs["embedding.weight"][self._kept]
-        values = {"pieces": self.pieces, "average": part_way(second, theirs, self.arguments.theirs)}
+        average = part_way(second, second | self._theirs, self.arguments.theirs)  # they have no reading
+        values = {"pieces": self.pieces, "average": average}
         train.write_checkpoint(self.arguments.output / "second_pass.pt", values)
 
 

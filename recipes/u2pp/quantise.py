@@ -5,13 +5,14 @@ both when it loads the graph, so speed and batch independence are those of float
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-MIN_ELEMENTS = 2048
+_MIN_ELEMENTS = 2048
 
 
 def channel_axis(node: onnx.NodeProto, position: int) -> int | None:
@@ -35,7 +36,7 @@ def weight_axes(graph: onnx.GraphProto) -> dict[str, int]:
     for node in graph.node:
         for position, name in enumerate(node.input):
             axis = channel_axis(node, position)
-            if axis is not None and sizes.get(name, 0) >= MIN_ELEMENTS:
+            if axis is not None and sizes.get(name, 0) >= _MIN_ELEMENTS:
                 axes[name] = axis
     return axes
 
@@ -70,15 +71,15 @@ def quantise_graph(graph: onnx.GraphProto) -> None:
     graph.node.extend([*nodes, *rest])
 
 
-def main() -> None:
-    """Rewrite one file and print both sizes."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def command(rewrite: Callable[[Path, Path], None], description: str) -> None:
+    """Command line of what makes a small file of a large one: rewrite, and print both sizes."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
     arguments = parser.parse_args()
-    quantise(arguments.source, arguments.target)
+    rewrite(arguments.source, arguments.target)
     print(f"{arguments.source.stat().st_size / 1e6:.2f} MB -> {arguments.target.stat().st_size / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":
-    main()
+    command(quantise, __doc__)

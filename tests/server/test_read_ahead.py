@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
-from batcher.errors import Overloaded
+from batcher.errors import Overloaded, QueueTimeout
 from engines.rescoring import RescoreItem
 from protos import recognizer_pb2 as pb
 from server.app import Server
@@ -37,17 +38,14 @@ class Reader:
         self.cancelled = 0
         self.go = asyncio.Event()
         self.go.set()
-        self.error: Exception | None = None
 
-    async def __call__(self, item: RescoreItem) -> Nbest | None:
+    async def __call__(self, item: RescoreItem) -> Nbest:
         self.begun.append(item)
         try:
             await self.go.wait()
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
-        if self.error is not None:
-            raise self.error
         return item.nbest
 
     def ahead(self) -> ReadAhead:
@@ -92,12 +90,10 @@ async def test_another_text_and_another_segment_are_not_what_was_read() -> None:
     assert await ahead.result(segment(1, 2, start=50)) is None  # the same words, said again
 
 
-@pytest.mark.parametrize("error", [None, Overloaded(4, 4)])
-async def test_where_there_was_no_turn_the_end_asks_again(error: Exception | None) -> None:
-    async def refuse(item: RescoreItem) -> Nbest | None:
-        if error is not None:
-            raise error
-        return None
+@pytest.mark.parametrize("error", [QueueTimeout(20.0), Overloaded(4, 4)])
+async def test_where_there_was_no_turn_the_end_asks_again(error: Exception) -> None:
+    async def refuse(item: RescoreItem) -> Nbest:
+        raise error
 
     ahead = ReadAhead(refuse)
     begin(ahead, segment(1))
@@ -133,8 +129,6 @@ async def test_how_much_silence_it_takes(endpoint: EndpointConfig, silence_ms: i
 
 def demo_audio() -> np.ndarray:
     """Two sentences, with 1.6 s of silence behind each: (n,) float32."""
-    import soundfile
-
     silence = np.zeros(int(1.6 * RATE), np.float32)
     names = sorted(path for path in DEMO.iterdir() if path.suffix == ".flac")[:2]
     return np.concatenate([part for path in names for part in (soundfile.read(path, dtype="float32")[0], silence)])

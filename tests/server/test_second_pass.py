@@ -88,3 +88,13 @@ async def test_unary_requests_use_it(tmp_path: Path) -> None:
     async with running(tiny_config(folder)) as (_, stub):
         assert await heard(stub, pb.SECOND_PASS) == await heard(stub, pb.DECODING_METHOD_UNSPECIFIED)
         assert await heard(stub, pb.SECOND_PASS) != await heard(stub, pb.ATTENTION_RESCORING)
+
+
+async def test_its_weight_is_not_that_of_a_first_decoder_which_has_it_in_its_graph(tmp_path: Path) -> None:
+    folder = graphs.add_second_pass(graphs.gpu_model(tmp_path / "mini", graphs.Mini(ctc_weight=0.0)))
+    async with running(tiny_config(folder)) as (_, stub):
+        audio = linear16(speech_like(1.5, seed=2))
+        assert finals(await stream(stub, [audio], decoding=decoding(pb.SECOND_PASS, ctc_weight=0.7))) != []
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stream(stub, [audio], decoding=decoding(pb.ATTENTION_RESCORING, ctc_weight=0.7))
+    assert re.search("fixed in its graph", caught.value.details() or "")
