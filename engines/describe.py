@@ -113,7 +113,7 @@ class _Inspector:
             streaming=streaming,
             offline=offline,
             rescoring=rescoring,
-            second_pass=self._second_pass(tokens, rescoring, streaming or offline, fbank),
+            second_pass=self._second_pass(tokens, rescoring, streaming, offline, fbank),
             language_model=None if tokens is None else self._language_model(tokens),
             transducer=spec,
             tokens_path=tokens_path,
@@ -306,14 +306,14 @@ class _Inspector:
         self,
         tokens: TokenTable | None,
         rescoring: RescoringSpec | None,
-        half: StreamingSpec | OfflineSpec | None,
+        streaming: StreamingSpec | None,
+        offline: OfflineSpec | None,
         fbank: FbankConfig,
     ) -> SecondPassSpec | None:
         stated = self.manifest.second_pass
-        if stated is None or tokens is None or half is None:
+        if stated is None or tokens is None or (streaming is None and offline is None):
             return None
-        frame_ms = half.subsampling * fbank.frame_shift_ms
-        return second_pass.describe(self.folder, stated, rescoring, tokens, frame_ms, self.findings)
+        return second_pass.describe(self.folder, stated, rescoring, tokens, streaming, offline, fbank, self.findings)
 
     def _tree(self, name: str | None) -> Graph | None:
         graph = None if name is None else self._open(self.folder / name)

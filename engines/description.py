@@ -175,7 +175,8 @@ class SecondPassSpec(Struct, frozen=True, kw_only=True):
 
     `memory` makes of encoder output what `decoder` attends to. `num_read` of the first pass's hypotheses are read, and
     `beam_size` kept in the decoder's own search; segments longer than `max_frames` encoder frames of `frame_ms` are cut
-    in pauses. `lm_scale` is the share of the language model's say that is left beside the decoder.
+    in pauses. `lm_scale` is the share of the language model's say that is left beside the decoder. With `encoder`, that
+    of the offline half, a stream's segments are encoded anew before they are read.
     """
 
     memory: Path
@@ -187,6 +188,7 @@ class SecondPassSpec(Struct, frozen=True, kw_only=True):
     ctc_weight: float
     lm_scale: float
     max_frames: int
+    encoder: OfflineSpec | None = None
 
 
 class LanguageModelSpec(Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from engines.topk import DEFAULT_CANDIDATES, top_k
 
 
 class IcefallOfflineEncoder:
-    """One run for the batch, padded to its longest recording. Owns its graph; one thread at a time."""
+    """One run for the batch, padded to its longest recording. Owns its graph; any thread."""
 
     def __init__(self, spec: OfflineSpec, max_batch: int, pad_value: float, options: OrtOptions) -> None:
         """Load the graph. Raises BadModel."""

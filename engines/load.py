@@ -73,22 +73,27 @@ def load(description: ModelDescription, options: EngineOptions) -> LoadedModel:
     assert description.tokens_path is not None, "a folder without tokens has a problem"
     tokens = read_tokens(description.tokens_path)
     rescorer, lm = None, description.language_model
+    # One encoder for recordings and for segments that are heard anew.
+    is_ctc = description.offline is not None and description.offline.head == "ctc"
+    encoder = _open_offline(description, options) if is_ctc else None
     if description.rescoring is not None:
-        second = None if description.second_pass is None else _second_pass(description.second_pass, tokens, options)
+        second = _second_pass(description.second_pass, tokens, options, encoder)
         rescorer = Rescorer(description.rescoring, options.rescoring_batch, options.ort, second)
     return LoadedModel(
         description=description,
         tokens=tokens,
         streaming=None if description.streaming is None else load_streaming(description, tokens, options),
-        offline=None if description.offline is None else _offline(description, tokens, rescorer, options),
+        offline=None if description.offline is None else _offline(description, tokens, rescorer, encoder, options),
         rescorer=rescorer,
         lm=None if lm is None else fitted_lm(lm.path, tokens),
         lm_weights=DEFAULT_LM_WEIGHTS if lm is None else (lm.weight, lm.bonus),
     )
 
 
-def _second_pass(spec: SecondPassSpec, tokens: TokenTable, options: EngineOptions) -> SecondPass:
-    return SecondPass(spec, tokens, read_tokens(spec.units), options.ort)
+def _second_pass(
+    spec: SecondPassSpec | None, tokens: TokenTable, options: EngineOptions, encoder: OfflineEncoder | None
+) -> SecondPass | None:
+    return None if spec is None else SecondPass(spec, tokens, read_tokens(spec.units), options.ort, encoder)
 
 
 def with_lm(loaded: LoadedModel, path: Path) -> LoadedModel:
@@ -140,7 +145,11 @@ def _unk_id(tokens: TokenTable) -> int:
 
 
 def _offline(
-    description: ModelDescription, tokens: TokenTable, rescorer: Rescorer | None, options: EngineOptions
+    description: ModelDescription,
+    tokens: TokenTable,
+    rescorer: Rescorer | None,
+    encoder: OfflineEncoder | None,
+    options: EngineOptions,
 ) -> OfflineEngine:
     spec = description.offline
     assert isinstance(spec, OfflineSpec), "asked for an offline half that exists"
@@ -156,8 +165,9 @@ def _offline(
             unk_id=_unk_id(tokens),
             position_limit_frames=spec.position_limit_frames,
         )
+    assert encoder is not None, "what has no transducer's head is CTC"
     return OfflineCtc(
-        _open_offline(spec, description, options),
+        encoder,
         description.fbank,
         subsampling=spec.subsampling,
         context=spec.context,
@@ -168,8 +178,9 @@ def _offline(
     )
 
 
-def _open_offline(spec: OfflineSpec, description: ModelDescription, options: EngineOptions) -> OfflineEncoder:
-    pad_value = description.fbank.row_pad_value
+def _open_offline(description: ModelDescription, options: EngineOptions) -> OfflineEncoder:
+    spec, pad_value = description.offline, description.fbank.row_pad_value
+    assert spec is not None, "asked for an offline half that exists"
     if spec.names is not None:
         return IcefallOfflineCtc(IcefallOfflineEncoder(spec, options.offline_batch, pad_value, options.ort))
     return open_offline(spec, options.offline_batch, pad_value, options.ort)

@@ -58,6 +58,7 @@ class SecondPassManifest(Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     `hypotheses` of the first pass are read and `beam_size` kept in its own search. `ctc_weight` multiplies the CTC
     score beside it, `lm_scale` what the language model adds. Segments longer than `max_seconds` are cut in pauses.
+    With `full_context` a stream's segment is first encoded anew by the encoder of [offline], which sees all of it.
     """
 
     memory: str
@@ -68,6 +69,7 @@ class SecondPassManifest(Struct, frozen=True, kw_only=True, forbid_unknown_field
     ctc_weight: Weight = 0.2
     lm_scale: Fraction = 0.2
     max_seconds: Annotated[float, Meta(gt=0.0)] = 12.0
+    full_context: bool = False
 
 
 class FeaturesManifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

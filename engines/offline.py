@@ -25,7 +25,7 @@ class Encoded:
 
 
 class OfflineEncoder(Protocol):
-    """Turns recordings into candidates. Owns its graphs; one thread at a time."""
+    """Turns recordings into candidates. Owns its graphs and no state between calls: any thread may call `run`."""
 
     batch_limit: int
 

@@ -169,7 +169,7 @@ class OfflineCtc(BatchedRecordings):
             for slot in range(len(items)):
                 self._search.close(slot)
         by_slot = dict(zip(long_enough, encoded, strict=True))
-        self._rescore(items, lists, by_slot)
+        self._rescore(items, lists, features, by_slot)
         counts = [len(by_slot[slot].ids) if slot in by_slot else 0 for slot in range(len(items))]
         return [OfflineOutput(nbest, count) for nbest, count in zip(lists, counts, strict=True)]
 
@@ -186,7 +186,13 @@ class OfflineCtc(BatchedRecordings):
         require_known_tokens(ids, num_frames, self._num_tokens)
         self._search.step(np.array(slots, np.int32), log_probs, ids, num_frames)
 
-    def _rescore(self, items: Sequence[OfflineItem], lists: list[Nbest], encoded: dict[int, Encoded]) -> None:
+    def _rescore(
+        self,
+        items: Sequence[OfflineItem],
+        lists: list[Nbest],
+        features: dict[int, FloatArray],
+        encoded: dict[int, Encoded],
+    ) -> None:
         """Put the rescored lists in the place of those that ask for it."""
         if self._rescorer is None:
             return
@@ -194,8 +200,10 @@ class OfflineCtc(BatchedRecordings):
         for slot, one in encoded.items():
             item = items[slot]
             if item.rescoring and one.encoder_out is not None:
+                is_cut = item.second_pass and self._rescorer.is_cut(len(one.encoder_out))
                 work[slot] = RescoreItem(
-                    one.encoder_out, lists[slot], item.ctc_weight, item.reverse_weight, item.second_pass, item.bias
-                )
+                    features[slot] if is_cut else one.encoder_out, lists[slot], item.ctc_weight, item.reverse_weight,
+                    item.second_pass, item.bias, is_cut,
+                )  # fmt: skip
         for slot, nbest in zip(work, self._rescorer.run(list(work.values())), strict=True):
             lists[slot] = nbest

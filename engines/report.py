@@ -121,6 +121,7 @@ def _second_pass(spec: SecondPassSpec | None) -> list[str]:
         f"hypotheses read, {spec.beam_size} of its own",
         f"              CTC weight {spec.ctc_weight:g}, language model by {spec.lm_scale:g}, pieces of at most "
         f"{spec.max_frames * spec.frame_ms / 1000:g} s",
+        *(["              hears streams' segments anew by " + spec.encoder.encoder.name] if spec.encoder else []),
     ]
 
 

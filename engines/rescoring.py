@@ -38,18 +38,22 @@ MIN_HYPOTHESES = 10
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RescoreItem:
-    """A segment: `encoder_out` (frames, dim) float32, its n-best list, and weights (None: the model's own).
+    """A segment: `heard` float32, its n-best list, and weights (None: the model's own).
+
+    `heard` is the segment's encoder output (frames, dim), or with `is_features` its features (n, bins): for a second
+    pass that encodes them itself, see `Rescorer.hears_anew`.
 
     `second_pass` asks for the model's second pass in place of attention rescoring; what that proposes gets its share of
     hotwords and language model from `bias`.
     """
 
-    encoder_out: FloatArray
+    heard: FloatArray
     nbest: Nbest
     ctc_weight: float | None = None
     reverse_weight: float | None = None
     second_pass: bool = False
     bias: Bias | None = None
+    is_features: bool = False
 
     @property
     def num_read(self) -> int:
@@ -101,6 +105,16 @@ class Rescorer:
         return self._second_pass is not None
 
     @property
+    def hears_anew(self) -> bool:
+        """Whether the second pass wants features instead of encoder output: of streams, and of long recordings."""
+        return self._second_pass is not None and self._second_pass.spec.encoder is not None
+
+    def is_cut(self, frames: int) -> bool:
+        """Whether the second pass hears so many encoder frames in pieces, and wants even a recording's features."""
+        second = self._second_pass
+        return second is not None and second.spec.encoder is not None and frames > second.spec.max_frames
+
+    @property
     def keeps_bonus(self) -> bool:
         """Whether bonuses of hotwords and language models count; not where the graph gives CTC scores no weight."""
         return self._has_trees or self.spec.kind != "best_index" or self.spec.ctc_weight != 0.0
@@ -117,7 +131,7 @@ class Rescorer:
             if not item.second_pass:
                 self.check(item.ctc_weight, item.reverse_weight)
         results = [item.nbest for item in items]
-        heard = [index for index, item in enumerate(items) if len(item.encoder_out)]
+        heard = [index for index, item in enumerate(items) if len(item.heard)]
         for index in heard:
             if items[index].second_pass:
                 results[index] = self._passed_again(items[index])
@@ -132,7 +146,7 @@ class Rescorer:
     def _passed_again(self, item: RescoreItem) -> Nbest:
         if self._second_pass is None:
             raise BadOption("this model has no second pass")
-        return self._second_pass.run(item.encoder_out, item.nbest, item.bias, item.ctc_weight)
+        return self._second_pass.run(item.heard, item.nbest, item.bias, item.ctc_weight, is_features=item.is_features)
 
     def _check_baked(self, ctc_weight: float | None, reverse_weight: float | None) -> None:
         """Weights inside the graph: the CTC weight can be changed by scaling the scores, if it is known and not 0."""
@@ -154,7 +168,7 @@ class Rescorer:
             ctc_weight = self.spec.ctc_weight if item.ctc_weight is None else item.ctc_weight
             reverse = self.spec.reverse_weight if item.reverse_weight is None else item.reverse_weight
             fixed = np.maximum((ctc_weight or 0.0) * item.nbest.scores + item.nbest.bonuses, FLOOR)
-            order = trees.order(item.encoder_out, item.nbest.tokens, fixed, reverse or 0.0)
+            order = trees.order(item.heard, item.nbest.tokens, fixed, reverse or 0.0)
             results.append(item.nbest.reordered(order, item.nbest.scores[order]))
         return results
 
@@ -190,7 +204,7 @@ class Rescorer:
         for row, tokens in zip(padded, hypotheses, strict=True):
             row[1 : len(tokens) + 1] = tokens
         lengths = np.array([len(tokens) + 1 for tokens in hypotheses])
-        outputs = model.run({"hyps": padded, "hyps_lens": lengths, "encoder_out": item.encoder_out[np.newaxis]})
+        outputs = model.run({"hyps": padded, "hyps_lens": lengths, "encoder_out": item.heard[np.newaxis]})
         ctc_weight = self.spec.ctc_weight if item.ctc_weight is None else item.ctc_weight
         reverse = self.spec.reverse_weight if item.reverse_weight is None else item.reverse_weight
         scores = item.nbest.scores * (ctc_weight or 0.0)
@@ -204,10 +218,10 @@ class Rescorer:
 
 
 def _pack_encoder(items: Sequence[RescoreItem]) -> dict[str, Array]:
-    lengths = np.array([len(item.encoder_out) for item in items], np.int32)
-    padded = np.zeros((len(items), lengths.max(), items[0].encoder_out.shape[1]), np.float32)
+    lengths = np.array([len(item.heard) for item in items], np.int32)
+    padded = np.zeros((len(items), lengths.max(), items[0].heard.shape[1]), np.float32)
     for row, item in zip(padded, items, strict=True):
-        row[: len(item.encoder_out)] = item.encoder_out
+        row[: len(item.heard)] = item.heard
     return {"encoder_out": padded, "encoder_out_lens": lengths}
 
 

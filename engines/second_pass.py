@@ -16,10 +16,12 @@ import numpy.typing as npt
 
 from engines.description import SecondPassSpec
 from engines.encoder import FloatArray
+from engines.offline import OfflineEncoder
 from engines.ort import Array, OrtModel, OrtOptions
+from engines.segment_encoder import SegmentEncoder
 from speech.biasing import Bias
 from speech.biasing.spelling import Speller
-from speech.search.alignment import align
+from speech.search.alignment import align, best_path
 from speech.search.attention import Proposal, propose
 from speech.search.nbest import Bonus, Nbest
 from speech.search.pauses import cut_in_pauses
@@ -111,9 +113,16 @@ class _Candidate:
 class SecondPass:
     """Owns the graphs and no state between calls, so that several threads may call `run`."""
 
-    def __init__(self, spec: SecondPassSpec, tokens: TokenTable, units: TokenTable, options: OrtOptions) -> None:
-        """`tokens` are the first pass's, `units` the second's. Raises BadModel."""
+    def __init__(
+        self, spec: SecondPassSpec, tokens: TokenTable, units: TokenTable, options: OrtOptions,
+        encoder: OfflineEncoder | None = None,
+    ) -> None:  # fmt: skip
+        """`tokens` are the first pass's, `units` the second's; `encoder` that of the spec, if any. Raises BadModel."""
         self.spec = spec
+        self._encoder: SegmentEncoder | None = None
+        if spec.encoder is not None:
+            assert encoder is not None, "a spec with an encoder comes with one"
+            self._encoder = SegmentEncoder(encoder, spec.encoder, spec.max_frames)
         self._memory = OrtModel(spec.memory, options)
         self._decoder = OrtModel(spec.decoder, options)
         self._tokens, self._units = tokens, units
@@ -122,23 +131,36 @@ class SecondPass:
         starts = [piece.startswith(SPACE_MARK) for piece in tokens.pieces]
         self._may_begin = starts if any(starts) else [True] * len(starts)
 
-    def run(self, encoder_out: FloatArray, nbest: Nbest, bias: Bias | None, ctc_weight: float | None) -> Nbest:
+    def run(
+        self, heard: FloatArray, nbest: Nbest, bias: Bias | None, ctc_weight: float | None, *, is_features: bool = False
+    ) -> Nbest:
         """Return the segment's hypotheses in the second pass's order, then those that it did not read.
 
-        `encoder_out` (frames, dim) float32. Scores are CTC's over all alignments. A list whose best hypothesis is empty
-        comes back as it is: the second pass would write something into any silence. Raises EngineFailed.
+        `heard` is encoder output (frames, dim) float32, or features (n, bins), to be encoded piece by piece.
+        Scores are CTC's over all alignments. A list whose best hypothesis is empty comes back as it is: the second pass
+        would write something into any silence. Raises EngineFailed.
         """
         if not len(nbest.tokens[0]):
             return nbest
         weight = self.spec.ctc_weight if ctc_weight is None else ctc_weight
         may_begin = [self._may_begin[token] for token in nbest.tokens[0].tolist()]
-        pieces = cut_in_pauses(nbest.times[0].tolist(), may_begin, len(encoder_out), self.spec.max_frames)
+        frames = self._segment_encoder.num_frames(len(heard)) if is_features else len(heard)
+        if not frames:
+            return nbest
+        loud = self._segment_encoder.loudness(heard) if is_features else None
+        pieces = cut_in_pauses(nbest.times[0].tolist(), may_begin, frames, self.spec.max_frames, loud)
+        encoder_out = self._segment_encoder.run(heard, pieces) if is_features else heard
         if len(pieces) == 1:
             found = self._candidates(encoder_out, list(nbest.tokens[: self.spec.num_read]), bias, weight)
         else:
             best = [self._best_of_piece(encoder_out, nbest, piece, bias, weight) for piece in pieces]
             found = [self._joined(best, bias)]
         return _listed(nbest, found, bias)
+
+    @property
+    def _segment_encoder(self) -> SegmentEncoder:
+        assert self._encoder is not None, "features are for second passes with an encoder"
+        return self._encoder
 
     def _best_of_piece(
         self, encoder_out: FloatArray, nbest: Nbest, piece: tuple[int, int], bias: Bias | None, ctc_weight: float
@@ -174,6 +196,10 @@ class SecondPass:
         """Read the first pass's texts, propose others, and put all in order; texts that the units lack are left out."""
         memory = self._memory.run({"encoder_out": encoder_out}, ["keys", "values", "ctc_log_probs"])
         reading = _Reading(self._decoder, memory["keys"], memory["values"])
+        if self._encoder is not None:
+            # The first pass heard less; where it left out a clause, its text is no guide to how long ours may be.
+            heard_now = best_path(memory["ctc_log_probs"], self._tokens.blank_id)
+            first = [*first, *([heard_now] if len(heard_now) else [])]
 
         def weighed(tokens: npt.NDArray[np.int32], attention: float) -> _Candidate:
             alignment = align(memory["ctc_log_probs"], tokens, self._tokens.blank_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -18,13 +18,16 @@ from speech.search import CtcSearch, Nbest, SearchOptions
 from speech.search.options import MAX_BEAM
 from speech.search.transducer import TransducerOptions
 
+Kept = Literal["encoder_out", "features"]
+"""What a step can leave for a second look: encoder output, or the features of the window beyond those of the last."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StepItem:
     """One stream's next window. A stream's first item has both restarts set, which also clears the slot's last stream.
 
     `restart_encoder` empties the caches, `restart_search` begins a segment with `options` and `bias`; another bias in
-    mid-segment brings other hotwords. `keep_encoder_out` asks for the encoder's output, for rescoring.
+    mid-segment brings other hotwords. `keep` asks for what a second look at the segment will need.
     """
 
     slot: int
@@ -32,19 +35,20 @@ class StepItem:
     restart_encoder: bool
     restart_search: bool
     options: SearchOptions | TransducerOptions
-    keep_encoder_out: bool = False
+    keep: Kept | None = None
     bias: Bias | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StepOutput:
     """What the step made of an item: the segment's n-best list so far, the encoder frames that the window added, and
-    their encoder output (num_frames, dim) float32 if it was asked for and the model has one. The receiver owns it all.
+    what was to be kept, float32: their encoder output (num_frames, dim), if the model has one, or new features
+    (n, bins), n so many that all of a segment's together give its encoder frames. The receiver owns it all.
     """
 
     nbest: Nbest
     num_frames: int
-    encoder_out: FloatArray | None
+    kept: FloatArray | None
 
 
 class StreamingEngine(Protocol):
@@ -138,7 +142,7 @@ class StreamingCtc(BatchedSteps):
         self._search.close(slot)
 
     def _warm_up_item(self, slot: int, window: Window) -> StepItem:
-        return StepItem(slot, window, True, True, SearchOptions(), True)
+        return StepItem(slot, window, True, True, SearchOptions(), "encoder_out")
 
     def _run_batch(self, items: Sequence[StepItem]) -> list[StepOutput]:
         slots = [item.slot for item in items]
@@ -151,20 +155,22 @@ class StreamingCtc(BatchedSteps):
                 self._search.open(item.slot, wanted, item.bias)
             else:
                 self._search.rebias(item.slot, item.bias)
-        encoded = self._encoder.step(
-            slots, self._features(items, num_frames), num_frames, [item.restart_encoder for item in items]
-        )
+        features = self._features(items, num_frames)
+        encoded = self._encoder.step(slots, features, num_frames, [item.restart_encoder for item in items])
         require_known_tokens(encoded.ids, encoded.num_out, self._num_tokens)
         rows = np.array(slots, np.int32)
         self._search.step(rows, encoded.log_probs, encoded.ids, encoded.num_out)
         lists = self._search.nbest(rows)
         return [
-            StepOutput(nbest, int(encoded.num_out[row]), _encoder_rows(encoded, row) if item.keep_encoder_out else None)
+            StepOutput(nbest, int(encoded.num_out[row]), self._kept(item, features[row], encoded, row))
             for row, (item, nbest) in enumerate(zip(items, lists, strict=True))
         ]
 
-
-def _encoder_rows(encoded: EncoderOutput, row: int) -> FloatArray | None:
-    if encoded.encoder_out is None:
-        return None
-    return encoded.encoder_out[row, : encoded.num_out[row]].copy()  # the step's memory is used again
+    def _kept(self, item: StepItem, features: FloatArray, encoded: EncoderOutput, row: int) -> FloatArray | None:
+        """Copies, as the step's memory is used again."""
+        if item.keep == "features":
+            known = 0 if item.restart_search else self.framing.overlap_frames
+            return features[known : item.window.num_frames].copy()
+        if item.keep is None or encoded.encoder_out is None:
+            return None
+        return encoded.encoder_out[row, : encoded.num_out[row]].copy()

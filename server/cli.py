@@ -70,6 +70,7 @@ def serve(
     Settings come from defaults, the --config file, CHORUS_ environment variables (CHORUS_LISTEN__PORT=9000) and flags;
     the later ones win.
     """
+    from server.allocator import keep_freed_memory
     from server.config import load_config
     from server.log import configure_logging
 
@@ -88,6 +89,7 @@ def serve(
     }
     config = load_config(config_file, overrides=flags)
     configure_logging(config.log)
+    keep_freed_memory()
     from server.app import Server
     from server.app import serve as run
     from server.event_loop import run as run_on_loop

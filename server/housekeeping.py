@@ -10,7 +10,7 @@ import structlog
 
 from server.models import ServedModel
 
-LAG_PERIOD_S = 0.1
+LAG_PERIOD_S = 0.5
 INTEGRITY_PERIOD_S = 10.0
 
 log = structlog.get_logger()

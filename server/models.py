@@ -79,6 +79,11 @@ class ServedModel:
         return self.rescoring_batcher is not None
 
     @property
+    def hears_anew(self) -> bool:
+        """Whether the second pass encodes streams' segments itself, from their features."""
+        return self.loaded.rescorer is not None and self.loaded.rescorer.hears_anew
+
+    @property
     def is_transducer(self) -> bool:
         return self.loaded.description.transducer is not None
 

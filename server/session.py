@@ -12,7 +12,7 @@ from types import TracebackType
 import numpy as np
 
 from engines.rescoring import RescoreItem
-from engines.streaming import StepItem
+from engines.streaming import Kept, StepItem
 from server.models import ServedModel
 from server.options import RecognitionOptions
 from server.read_ahead import ReadAhead, silence_before_endpoint
@@ -45,6 +45,7 @@ class Session:
             position_limit_frames=model.position_limit_frames,
             keeps_encoder=model.is_transducer,
             lead_ms=model.token_lead_ms,
+            kept_per_frame=model.framing.subsampling if self._kept == "features" else 1,
         )
         self._sample_rate = model.sample_rate
         self._started = 0.0
@@ -63,6 +64,14 @@ class Session:
         self._ahead.forget()
         self.stats.audio_s = self._framer.num_samples / self._sample_rate
         self._lane.give_back(self._lease)
+
+    @property
+    def _kept(self) -> Kept | None:
+        """What the second look at a segment needs, if there is to be one."""
+        decoding = self._options.decoding
+        if not decoding.rescoring:
+            return None
+        return "features" if decoding.second_pass and self._model.hears_anew else "encoder_out"
 
     @property
     def is_done(self) -> bool:
@@ -130,7 +139,7 @@ class Session:
             restart_encoder=self._recognition.restart_encoder,
             restart_search=self._recognition.restart_search,
             options=self._options.decoding.search,
-            keep_encoder_out=self._options.decoding.rescoring,
+            keep=self._kept,
             bias=self._options.decoding.bias,
         )
         begin = time.monotonic()
@@ -192,4 +201,5 @@ class Session:
             return None
         decoding = self._options.decoding
         weights = decoding.ctc_weight, decoding.reverse_weight
-        return RescoreItem(end.history, end.nbest, *weights, decoding.second_pass, decoding.bias)
+        is_features = self._kept == "features"
+        return RescoreItem(end.history, end.nbest, *weights, decoding.second_pass, decoding.bias, is_features)

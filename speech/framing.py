@@ -62,6 +62,11 @@ class Framing(msgspec.Struct, frozen=True, kw_only=True):
         return self.right_context + 1
 
     @property
+    def overlap_frames(self) -> int:
+        """Feature frames of a window that the one before has as well."""
+        return self.window_frames - self.stride_frames
+
+    @property
     def chunk(self) -> int:
         """Encoder frames of a full window."""
         return self.encoder_frames(self.window_frames)

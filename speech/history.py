@@ -1,10 +1,10 @@
-"""The encoder's output of one segment, kept for rescoring."""
+"""What the steps of one segment leave for a second look: encoder output or features."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-class EncoderHistory:
+class SegmentHistory:
     """Rows of one segment in a buffer that doubles: appending is O(rows), not O(rows so far).
 
     Past `max_rows` the segment is too long to rescore: its rows are dropped, and `take` says so with None.
@@ -47,7 +47,7 @@ class EncoderHistory:
     def _reserve(self, num_rows: int, dim: int, dtype: np.dtype[np.float32]) -> NDArray[np.float32]:
         old = self._buffer
         if old is not None and old.shape[1] != dim:
-            raise ValueError(f"encoder rows have {dim} values; those before had {old.shape[1]}")
+            raise ValueError(f"rows have {dim} values; those before had {old.shape[1]}")
         if old is not None and len(old) >= num_rows:
             return old
         buffer = np.empty((max(64, 2 * (0 if old is None else len(old)), num_rows), dim), dtype)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speech.endpoint import EndpointConfig, decide
-from speech.history import EncoderHistory
+from speech.history import SegmentHistory
 from speech.results import Alternative, EventKind, Result, SpeechEvent
 from speech.search.nbest import Nbest
 from speech.transcript import (
@@ -46,12 +46,14 @@ class StepResult(Protocol):
     @property
     def num_frames(self) -> int: ...
     @property
-    def encoder_out(self) -> NDArray[np.float32] | None: ...
+    def kept(self) -> NDArray[np.float32] | None: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SegmentEnd:
     """A segment with text has ended: rescore `nbest` if there is `history` (T, D), then call `finish_segment`.
+
+    `history` is what its steps kept, encoder output or features.
 
     `start_frame` is the segment's first encoder frame in the stream; `rule` what ended it, None at the stream's end.
     """
@@ -71,9 +73,10 @@ class Recognition:
 
     The next step must start anew as `restart_encoder` and `restart_search` say (both are set before the first one).
     An endpoint restarts both, as WeNet does, or with `keeps_encoder` the search alone, as sherpa-onnx does for
-    transducers; frames keep counting, so times stay those of the stream. `lead_ms` as in `Timeline`. When the
-    encoder's positions run out, the segment ends by rule "max_length": in a pause within the last fifth before
-    `position_limit_frames`, else just before it.
+    transducers; frames keep counting, so times stay those of the stream. `lead_ms` as in `Timeline`. Steps keep
+    `kept_per_frame` rows for each encoder frame, and a few more at a segment's beginning. When the encoder's positions
+    run out, the segment ends by rule "max_length": in a pause within the last fifth before `position_limit_frames`,
+    else just before it.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class Recognition:
         *,
         keeps_encoder: bool = False,
         lead_ms: float = TOKEN_LEAD_MS,
+        kept_per_frame: int = 1,
     ) -> None:
         self._tokens = tokens
         self._frame_ms = frame_ms
@@ -95,7 +99,7 @@ class Recognition:
         self._lead_ms = lead_ms
         # A segment without any bound would make every chunk's n-best list and partial text longer than the last.
         self._position_limit = min(position_limit_frames or MAX_SEGMENT_FRAMES, MAX_SEGMENT_FRAMES)
-        self._history = EncoderHistory(MAX_SEGMENT_FRAMES)
+        self._history = SegmentHistory(kept_per_frame * (MAX_SEGMENT_FRAMES + 1))
         self.restart_encoder = True
         self.restart_search = True
         self.is_done = False
@@ -129,8 +133,8 @@ class Recognition:
         self._longest_step = max(self._longest_step, output.num_frames)
         self._audio_ms = audio_ms
         self._nbest = output.nbest
-        if self._options.rescoring and output.encoder_out is not None:
-            self._history.append(output.encoder_out)
+        if self._options.rescoring and output.kept is not None:
+            self._history.append(output.kept)
         text = best_text(output.nbest, self._tokens)
         rule = self._rule(output.nbest, bool(text)) or self._position_rule(output.nbest)
         outcomes = self._speech_start(output.nbest, text)

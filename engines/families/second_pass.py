@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from engines import sidefiles
-from engines.description import RescoringSpec, SecondPassSpec
+from engines.description import OfflineSpec, RescoringSpec, SecondPassSpec, StreamingSpec
 from engines.errors import BadModel
 from engines.families import common
 from engines.families.common import Findings, Graph, Wanted
 from engines.manifest import SecondPassManifest
 from engines.ort import Array, OrtModel, OrtOptions
+from speech.features import FbankConfig
 from speech.tokens import TokenTable
 
 MEMORY_INPUTS: Wanted = {"encoder_out": ("float", 2)}
@@ -32,16 +33,21 @@ _LOOK = OrtOptions(optimise=False)
 
 
 def describe(
-    folder: Path, stated: SecondPassManifest, rescoring: RescoringSpec | None, tokens: TokenTable, frame_ms: float,
-    findings: Findings,
+    folder: Path, stated: SecondPassManifest, rescoring: RescoringSpec | None, tokens: TokenTable,
+    streaming: StreamingSpec | None, offline: OfflineSpec | None, fbank: FbankConfig, findings: Findings,
 ) -> SecondPassSpec | None:  # fmt: skip
     """Describe what [second_pass] names; None after adding a problem."""
+    half = streaming or offline
+    assert half is not None, "a second pass follows a first one"
+    frame_ms = half.subsampling * fbank.frame_shift_ms
     if rescoring is None or rescoring.output_size is None:
         findings.problem("model.toml: [second_pass] stands beside an attention decoder ([decoder]), which is missing")
         return None
     memory, decoder = (_open(folder / name, findings) for name in (stated.memory, stated.decoder))
     units = sidefiles.try_read_tokens(folder / stated.units, findings)
     if memory is None or decoder is None or units is None:
+        return None
+    if stated.full_context and not _hears_alike(streaming, offline, fbank, findings):
         return None
     if not _fits(memory, decoder, rescoring.output_size, len(tokens), units, findings):
         return None
@@ -55,7 +61,29 @@ def describe(
         ctc_weight=stated.ctc_weight,
         lm_scale=stated.lm_scale,
         max_frames=max(1, round(1000 * stated.max_seconds / frame_ms)),
+        encoder=offline if stated.full_context else None,
     )
+
+
+def _hears_alike(
+    streaming: StreamingSpec | None, offline: OfflineSpec | None, fbank: FbankConfig, findings: Findings
+) -> bool:
+    """Whether the offline encoder, given a stream's features, makes the frames that the stream has counted."""
+    why = None
+    if offline is None or offline.output_size is None:
+        why = "there is none"
+    elif fbank.style == "whisper":
+        why = "Whisper's features are normalised over whole recordings, which a stream's are not"
+    elif streaming is not None and (streaming.subsampling, streaming.context) != (offline.subsampling, offline.context):
+        why = (
+            f"its subsampling and context are {offline.subsampling} and {offline.context}, "
+            f"those of the streaming one {streaming.subsampling} and {streaming.context}"
+        )
+    elif streaming is not None and (streaming.partial_frames != "exact" or streaming.tail_context is not None):
+        why = "the streaming one counts frames of its last window that have no features of their own"
+    if why is not None:
+        findings.problem(f"model.toml: [second_pass] full_context wants an [offline] encoder: {why}")
+    return why is None
 
 
 def _open(path: Path, findings: Findings) -> Graph | None:

@@ -88,6 +88,15 @@ class Alignment:
     confidences: NDArray[np.float32]
 
 
+def best_path(log_probs: NDArray[np.float32], blank: int) -> NDArray[np.int32]:
+    """Return the tokens of the likeliest alignment to (frames, vocabulary) log-probs: greedy CTC, without a search."""
+    best: NDArray[np.int32] = log_probs.argmax(axis=1).astype(np.int32)
+    said = best != blank
+    said[1:] &= best[1:] != best[:-1]
+    found: NDArray[np.int32] = best[said]
+    return found
+
+
 def align(log_probs: NDArray[np.float32], tokens: NDArray[np.int32], blank: int) -> Alignment:
     """Align tokens (n,) int32 to log-probabilities (frames, vocabulary) float32 of a CTC layer."""
     times, confidences = np.zeros(len(tokens), np.int32), np.zeros(len(tokens), np.float32)

@@ -489,6 +489,14 @@ def add_trees(folder: Path, mini: Mini = Mini(), decoder: str = "", streaming: b
     return folder
 
 
+def add_offline(folder: Path, mini: Mini = Mini()) -> Path:
+    """Give a folder of `add_trees` an offline half, and name it in its model.toml."""
+    w1(folder / "whole.onnx", mini)
+    with (folder / "model.toml").open("a", encoding="utf-8") as manifest:
+        manifest.write('[offline]\nencoder = "whole.onnx"\n')
+    return folder
+
+
 def units(folder: Path, mini: Mini = Mini()) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     letters = [chr(ord("a") + index) for index in range(mini.vocab - 3)]

@@ -10,7 +10,7 @@ import numpy as np
 from engines.describe import inspect
 from engines.encoder import FloatArray
 from engines.load import EngineOptions, LoadedModel, load
-from engines.streaming import StepItem, StepOutput, StreamingCtc
+from engines.streaming import Kept, StepItem, StepOutput, StreamingCtc
 from speech.framing import Framer, Window
 from speech.search import Nbest, SearchOptions
 
@@ -37,7 +37,9 @@ def windows(engine: StreamingCtc, samples: FloatArray) -> list[Window]:
     return [*framer.push(samples), *framer.flush()]
 
 
-def items(slot: int, cut: Sequence[Window], options: SearchOptions = BEAM, *, keep: bool = True) -> list[StepItem]:
+def items(
+    slot: int, cut: Sequence[Window], options: SearchOptions = BEAM, *, keep: Kept | None = "encoder_out"
+) -> list[StepItem]:
     return [StepItem(slot, window, index == 0, index == 0, options, keep) for index, window in enumerate(cut)]
 
 
@@ -46,7 +48,7 @@ def stream(
 ) -> tuple[Nbest, FloatArray, list[StepOutput]]:
     """Stream one recording alone; return its last n-best list, its whole encoder output and every step's output."""
     outputs = [engine.run([item])[0] for item in items(slot, windows(engine, samples), options)]
-    rows = [output.encoder_out for output in outputs if output.encoder_out is not None]
+    rows = [output.kept for output in outputs if output.kept is not None]
     return outputs[-1].nbest, np.concatenate(rows) if rows else np.zeros((0, 0), np.float32), outputs
 
 

@@ -53,15 +53,15 @@ def test_streams_in_a_batch_equal_streams_alone_and_say_what_was_said(
     for step in range(max(map(len, plans))):
         batch = [plan[step] for plan in plans if step < len(plan)]
         for item, output in zip(batch, engine.run(batch), strict=True):
-            assert output.encoder_out is not None
-            rows[item.slot].append(output.encoder_out)
+            assert output.kept is not None
+            rows[item.slot].append(output.kept)
             together[item.slot] = output.nbest
     segments = [RescoreItem(np.concatenate(rows[slot]), together[slot].closed()) for slot in sorted(together)]
     texts = []
     for samples, segment, rescored in zip(recordings.values(), segments, rescorer.run(segments), strict=True):
         nbest, encoder_out, _ = stream(engine, samples, slot=3)
         same_nbest(segment.nbest, nbest)
-        np.testing.assert_allclose(segment.encoder_out, encoder_out, atol=1e-4)
+        np.testing.assert_allclose(segment.heard, encoder_out, atol=1e-4)
         same_nbest(rescored, rescorer.run([RescoreItem(encoder_out, nbest.closed())])[0])
         texts.append(model.tokens.text(rescored.tokens[0].tolist()))
     assert score_pairs(zip(recordings, texts, strict=True)).total.rate <= 0.25

@@ -52,7 +52,7 @@ def combined(item: RescoreItem, ctc_weight: float, reverse_weight: float) -> np.
     """The formula in plain numpy, from the weights that the decoders were made of."""
     weights = MINI.weights()
     sos = eos = MINI.vocab - 1
-    context = item.encoder_out.mean(axis=0)
+    context = item.heard.mean(axis=0)
 
     def attention(tokens: list[int], output: str) -> float:
         hidden = np.tanh(weights["token"][[sos, *tokens]] + context) @ weights[output]
@@ -156,7 +156,7 @@ def test_hypotheses_beyond_the_graph_s_beam_keep_their_place(tmp_path: Path) -> 
 def test_scores_beyond_half_precision_do_not_win_by_padding(tmp_path: Path) -> None:
     graphs.gpu_model(tmp_path)
     item = segment(np.random.default_rng(5), 3, 12)
-    hopeless = RescoreItem(item.encoder_out, item.nbest.reordered([0, 1, 2], np.array([-3e4, -4e4, -np.inf])))
+    hopeless = RescoreItem(item.heard, item.nbest.reordered([0, 1, 2], np.array([-3e4, -4e4, -np.inf])))
     result = rescorer(tmp_path).run([hopeless])[0]
     assert len(result.tokens) == 3
 

@@ -45,7 +45,7 @@ def test_stream_in_a_batch_equals_stream_alone(tmp_path: Path, family: str, mini
         batch = [plan[step] for plan in plans if step < len(plan)]
         for item, output in zip(batch, engine.run(batch[::-1])[::-1], strict=True):
             last[item.slot] = output.nbest
-            rows[item.slot].append(output.encoder_out)
+            rows[item.slot].append(output.kept)
     for slot, (nbest, encoder_out, _) in enumerate(alone):
         same_nbest(last[slot], nbest)
         if family != "w4":
@@ -111,8 +111,8 @@ def test_cache_without_left_context_equals_each_chunk_alone(tmp_path: Path) -> N
     assert engine is not None
     cut = windows(engine, noise(1.0, 5))
     assert len(cut) > 2
-    outputs = [engine.run([item])[0].encoder_out for item in items(0, cut)]
-    again = [engine.run([item])[0].encoder_out for item in items(1, cut)]
+    outputs = [engine.run([item])[0].kept for item in items(0, cut)]
+    again = [engine.run([item])[0].kept for item in items(1, cut)]
     for one, other in zip(outputs, again, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -160,7 +160,7 @@ def test_encoder_may_go_on_while_the_search_begins_a_segment(tmp_path: Path) -> 
         for index, window in enumerate(cut)
     ]
     for one, other in zip(whole, parts, strict=True):
-        np.testing.assert_array_equal(one.encoder_out, other.encoder_out)
+        np.testing.assert_array_equal(one.kept, other.kept)
     assert parts[3].nbest.frames == parts[3].num_frames
 
 
@@ -237,11 +237,11 @@ def test_outputs_do_not_change_with_later_steps(tmp_path: Path) -> None:
     assert engine is not None
     plan = items(0, windows(engine, noise(1.0, 12)))
     first = engine.run([plan[0]])[0]
-    assert first.encoder_out is not None
-    rows, scores = first.encoder_out.copy(), first.nbest.scores.copy()
+    assert first.kept is not None
+    rows, scores = first.kept.copy(), first.nbest.scores.copy()
     for item in plan[1:]:
         engine.run([item])
-    np.testing.assert_array_equal(first.encoder_out, rows)
+    np.testing.assert_array_equal(first.kept, rows)
     np.testing.assert_array_equal(first.nbest.scores, scores)
 
 
@@ -249,8 +249,8 @@ def test_encoder_output_is_left_out_unless_asked_for(tmp_path: Path) -> None:
     graphs.gpu_model(tmp_path)
     engine = open_model(tmp_path).streaming
     assert engine is not None
-    plan = items(0, windows(engine, noise(0.5)), keep=False)
-    assert engine.run([plan[0]])[0].encoder_out is None
+    plan = items(0, windows(engine, noise(0.5)), keep=None)
+    assert engine.run([plan[0]])[0].kept is None
 
 
 def test_padding_after_a_window_s_valid_frames_does_not_matter(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_order_follows_the_formula_with_any_weights(
     model.check(ctc_weight, reverse_weight)
     for count in (2, 7, 20):
         item = segment(rng, count, 9)
-        item = RescoreItem(item.encoder_out, item.nbest, ctc_weight, reverse_weight)
+        item = RescoreItem(item.heard, item.nbest, ctc_weight, reverse_weight)
         expected = combined(
             item,
             MINI.ctc_weight if ctc_weight is None else ctc_weight,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speech.search import CtcSearch, SearchOptions
-from speech.search.alignment import align
+from speech.search.alignment import align, best_path
 
 BLANK = 0
 
@@ -18,6 +18,13 @@ BLANK = 0
 def log_probs(frames: int, vocab: int, seed: int) -> np.ndarray:
     logits = np.random.default_rng(seed).standard_normal((frames, vocab)) * 2
     return (logits - np.log(np.exp(logits).sum(1, keepdims=True))).astype(np.float32)
+
+
+@given(st.integers(1, 12), st.integers(0, 1000))
+def test_the_best_path_is_the_likeliest_of_all_alignments(frames: int, seed: int) -> None:
+    rows = log_probs(frames, 4, seed)
+    assert best_path(rows, BLANK).tolist() == list(collapsed(tuple(rows.argmax(1).tolist())))
+    assert rows.argmax(1).dtype != best_path(rows, BLANK).dtype == np.int32
 
 
 def collapsed(path: tuple[int, ...]) -> tuple[int, ...]:

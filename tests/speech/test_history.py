@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from speech.history import EncoderHistory
+from speech.history import SegmentHistory
 
 
 def rows(start, count, dim=3):
@@ -9,7 +9,7 @@ def rows(start, count, dim=3):
 
 
 def test_rows_come_back_in_order_and_once():
-    history = EncoderHistory()
+    history = SegmentHistory()
     for start, count in [(0, 16), (16, 16), (32, 1), (33, 0), (33, 200)]:
         history.append(rows(start, count))
     assert len(history) == 233
@@ -19,7 +19,7 @@ def test_rows_come_back_in_order_and_once():
 
 
 def test_taken_rows_do_not_change_when_the_next_segment_comes():
-    history = EncoderHistory()
+    history = SegmentHistory()
     history.append(rows(0, 4))
     taken = history.take()
     history.append(rows(50, 4))
@@ -27,7 +27,7 @@ def test_taken_rows_do_not_change_when_the_next_segment_comes():
 
 
 def test_appended_rows_are_copied():
-    history = EncoderHistory()
+    history = SegmentHistory()
     chunk = rows(0, 4)
     history.append(chunk)
     chunk[:] = -1
@@ -35,7 +35,7 @@ def test_appended_rows_are_copied():
 
 
 def test_appending_copies_a_bounded_number_of_times():
-    history = EncoderHistory()
+    history = SegmentHistory()
     buffers = set()
     for start in range(0, 16000, 16):
         history.append(rows(start, 16))
@@ -45,7 +45,7 @@ def test_appending_copies_a_bounded_number_of_times():
 
 
 def test_a_segment_too_long_is_dropped_and_the_next_one_kept():
-    history = EncoderHistory(max_rows=20)
+    history = SegmentHistory(max_rows=20)
     history.append(rows(0, 16))
     history.append(rows(16, 16))
     history.append(rows(32, 2))
@@ -56,13 +56,13 @@ def test_a_segment_too_long_is_dropped_and_the_next_one_kept():
 
 
 def test_rows_of_another_width_are_refused():
-    history = EncoderHistory()
+    history = SegmentHistory()
     history.append(rows(0, 2))
     with pytest.raises(ValueError, match=r"4 values.* 3"):
         history.append(rows(0, 2, dim=4))
 
 
 def test_half_precision_rows_stay_half_precision():
-    history = EncoderHistory()
+    history = SegmentHistory()
     history.append(rows(0, 2).astype(np.float16))
     assert history.take().dtype == np.float16

@@ -21,7 +21,7 @@ OFF = EndpointConfig(enabled=False)
 class Step:
     nbest: Nbest
     num_frames: int = 16
-    encoder_out: np.ndarray | None = None
+    kept: np.ndarray | None = None
 
 
 def nbest(*hypotheses, silence=0, frames=16):
@@ -48,9 +48,9 @@ class Stream:
         self.steps = 0
         self.ends = []
 
-    def push(self, *hypotheses, silence=0, num_frames=16, encoder_out=None, rescored=None):
+    def push(self, *hypotheses, silence=0, num_frames=16, kept=None, rescored=None):
         self.steps += 1
-        step = Step(nbest(*hypotheses, silence=silence), num_frames, encoder_out)
+        step = Step(nbest(*hypotheses, silence=silence), num_frames, kept)
         return self.handle(self.recognition.push(step, self.steps * 640), rescored)
 
     def flush(self, rescored=None):
@@ -159,29 +159,29 @@ def test_text_taken_back_before_an_empty_endpoint_is_taken_back_in_the_open():
 
 def test_final_follows_the_rescored_order():
     stream = Stream(ResultOptions(max_alternatives=2, rescoring=True))
-    encoder_out = np.ones((16, 4), np.float32)
+    kept = np.ones((16, 4), np.float32)
     first, second = HELLO, ((HEL, LO, WORLD), (5, 8, 12))
-    stream.push(first, second, encoder_out=encoder_out)
+    stream.push(first, second, kept=kept)
     before = nbest(first, second)
     rescored = before.reordered([1, 0], np.array([-1.5, -2.5]))
-    told = stream.push(first, second, silence=25, encoder_out=2 * encoder_out, rescored=rescored)
+    told = stream.push(first, second, silence=25, kept=2 * kept, rescored=rescored)
     final = told[-1]
     assert [a.text for a in final.alternatives] == ["hello world", "hello"]
     assert [a.score for a in final.alternatives] == [-1.5, -2.5]
-    np.testing.assert_array_equal(stream.ends[0].history, np.concatenate([encoder_out, 2 * encoder_out]))
+    np.testing.assert_array_equal(stream.ends[0].history, np.concatenate([kept, 2 * kept]))
 
 
 def test_history_starts_anew_with_each_segment():
     stream = Stream(ResultOptions(rescoring=True))
-    stream.push(silence=125, encoder_out=np.zeros((16, 4), np.float32))
-    stream.push(HELLO, silence=25, encoder_out=np.ones((16, 4), np.float32))
+    stream.push(silence=125, kept=np.zeros((16, 4), np.float32))
+    stream.push(HELLO, silence=25, kept=np.ones((16, 4), np.float32))
     assert stream.ends[0].history.shape == (16, 4)
     assert stream.ends[0].history.all()
 
 
 def test_no_history_is_kept_unless_rescoring_is_asked_for():
     stream = Stream()
-    stream.push(HELLO, silence=25, encoder_out=np.ones((16, 4), np.float32))
+    stream.push(HELLO, silence=25, kept=np.ones((16, 4), np.float32))
     assert stream.ends[0].history is None
 
 

@@ -60,4 +60,4 @@ def test_silence_is_finite_and_padding_is_silence():
     fbank = Fbank(WHISPER)
     assert np.allclose(fbank.whole(np.zeros(1600, np.float32)), (-10 + 4) / 4)
     assert WHISPER.row_pad_value == (-10 + 4) / 4
-    assert fbank.windows(np.zeros((1, 4000), np.float32), [3]).min() == (-10 + 4) / 4
+    assert fbank.windows(np.zeros((1, 4000), np.float32), [3]).min() == pytest.approx((-10 + 4) / 4)  # log10 rounds
