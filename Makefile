@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 # The order of the tests. Any number; `default` draws a new one, and every run prints the one it used.
 SEED ?= 20261121
-BENCHMARKS ?= search features efficiency latency event_loop memory
+BENCHMARKS ?= search features efficiency latency real_time_factor event_loop memory
 # More arguments, as in: make test ARGS="tests/speech -k features"
 ARGS ?=
 
