@@ -11,16 +11,12 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.audio import recordings
 from benchmarks.load_child import run_in_child
-from benchmarks.server_process import server
+from benchmarks.server_process import pinned, server
 from client.load import LoadOptions
-
-RECORDING_S = 10.0
 
 
 def main() -> None:
@@ -29,22 +25,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    audio, (core, *others) = recordings(RECORDING_S), sorted(os.sched_getaffinity(0))
-    with _on({core}), server(arguments.models) as running, _on(set(others) or {core}):
+    audio, (core, *others) = recordings(), sorted(os.sched_getaffinity(0))
+    with pinned({core}), server(arguments.models) as running, pinned(set(others) or {core}):
         options = LoadOptions(running.address, 1, arguments.seconds, pace=0)
         factors = [1 / run_in_child(options, audio).throughput for _ in range(arguments.rounds)]
     print(f"real-time factor {statistics.median(factors):.4f} ({min(factors):.4f}-{max(factors):.4f})")
-
-
-@contextmanager
-def _on(cores: set[int]) -> Iterator[None]:
-    """Processes that start now run on these processors."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cores)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""A Chorus server in a child process, as a user would start it, with what it cost."""
+"""A Chorus server in a child process, as a user would start it, with what it cost, and where children may run."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,6 +28,17 @@ class RunningServer:
     def memory(self) -> int:
         """Resident bytes."""
         return int(self.process.memory_info().rss)
+
+
+@contextmanager
+def pinned(cores: set[int]) -> Iterator[None]:
+    """Start children on these cores only; this process, the clients, goes back to where it was."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 @contextmanager

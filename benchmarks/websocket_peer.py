@@ -31,7 +31,7 @@ import psutil
 
 from benchmarks.audio import recordings
 from benchmarks.peer_load import Open, Seen, chorus, run, websocket
-from benchmarks.server_process import server
+from benchmarks.server_process import pinned, server
 
 PROGRAM = "sherpa-onnx-online-websocket-server"
 ALLOWED_P95_MS = 500.0
@@ -151,17 +151,6 @@ def _wait_for(port: int, child: subprocess.Popen[bytes]) -> None:
                 return
         time.sleep(0.2)
     raise SystemExit(f"{PROGRAM} ended at its start with status {child.returncode}")
-
-
-@contextmanager
-def pinned(cores: set[int]) -> Iterator[None]:
-    """Start children on these cores only; this process, the clients, goes back to where it was."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cores)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from engines.encoder import FloatArray
 from engines.offline import Encoded
 from engines.ort import Array, OrtModel, OrtOptions
 from engines.topk import DEFAULT_CANDIDATES, top_k
+from speech.framing import frames_encoded
 
 
 class IcefallOfflineEncoder:
@@ -38,7 +39,7 @@ class IcefallOfflineEncoder:
         if self._names.lengths is not None:
             feeds[self._names.lengths] = lengths
         out = self._model.run(feeds, [self._names.out])[self._names.out]
-        counts = (lengths - self._spec.context) // self._spec.subsampling + 1
+        counts = [frames_encoded(len(rows), self._spec.subsampling, self._spec.context) for rows in features]
         # Copies, so that a long neighbour's memory is not kept by a short result.
         return [out[index, :count].astype(np.float32) for index, count in enumerate(counts)]
 

@@ -143,11 +143,11 @@ class SecondPass:
         if not len(nbest.tokens[0]):
             return nbest
         weight = self.spec.ctc_weight if ctc_weight is None else ctc_weight
-        may_begin = [self._may_begin[token] for token in nbest.tokens[0].tolist()]
         frames = self._segment_encoder.num_frames(len(heard)) if is_features else len(heard)
         if not frames:
             return nbest
-        loud = self._segment_encoder.loudness(heard) if is_features else None
+        may_begin = [self._may_begin[token] for token in nbest.tokens[0].tolist()]
+        loud = self._segment_encoder.loudness(heard) if is_features and frames > self.spec.max_frames else None
         pieces = cut_in_pauses(nbest.times[0].tolist(), may_begin, frames, self.spec.max_frames, loud)
         encoder_out = self._segment_encoder.run(heard, pieces) if is_features else heard
         if len(pieces) == 1:
@@ -199,7 +199,8 @@ class SecondPass:
         if self._encoder is not None:
             # The first pass heard less; where it left out a clause, its text is no guide to how long ours may be.
             heard_now = best_path(memory["ctc_log_probs"], self._tokens.blank_id)
-            first = [*first, *([heard_now] if len(heard_now) else [])]
+            if len(heard_now):
+                first = [*first, heard_now]
 
         def weighed(tokens: npt.NDArray[np.int32], attention: float) -> _Candidate:
             alignment = align(memory["ctc_log_probs"], tokens, self._tokens.blank_id)

@@ -10,6 +10,7 @@ from engines.description import OfflineSpec
 from engines.encoder import FloatArray
 from engines.errors import EngineFailed
 from engines.offline import OfflineEncoder
+from speech.framing import frames_encoded
 from speech.search.pauses import loudness
 
 LONGEST = 2
@@ -28,7 +29,7 @@ class SegmentEncoder:
 
     def num_frames(self, num_features: int) -> int:
         """Encoder frames of so many feature frames."""
-        return 0 if num_features < self._context else (num_features - self._context) // self._subsampling + 1
+        return frames_encoded(num_features, self._subsampling, self._context)
 
     def loudness(self, features: FloatArray) -> FloatArray:
         """How loud each encoder frame of features (n, bins) is, (frames,) natural logs of energy."""

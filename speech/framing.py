@@ -15,6 +15,11 @@ from speech.features import FbankConfig, reflect
 _MIN_CAPACITY = 1 << 14
 
 
+def frames_encoded(num_frames: int, subsampling: int, context: int) -> int:
+    """Return how many encoder frames feature frames give: `context` the first one, `subsampling` more each other."""
+    return 0 if num_frames < context else (num_frames - context) // subsampling + 1
+
+
 class Framing(msgspec.Struct, frozen=True, kw_only=True):
     """How a model's steps lie over feature frames; all counts are 10 ms frames, not encoder frames.
 
@@ -89,7 +94,7 @@ class Framing(msgspec.Struct, frozen=True, kw_only=True):
         """
         if not exact:
             return num_frames // self.subsampling
-        return 0 if num_frames < self.context else (num_frames - self.context) // self.subsampling + 1
+        return frames_encoded(num_frames, self.subsampling, self.context)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -53,9 +53,8 @@ class StepResult(Protocol):
 class SegmentEnd:
     """A segment with text has ended: rescore `nbest` if there is `history` (T, D), then call `finish_segment`.
 
-    `history` is what its steps kept, encoder output or features.
-
-    `start_frame` is the segment's first encoder frame in the stream; `rule` what ended it, None at the stream's end.
+    `history` is what its steps kept: encoder output, or features. `start_frame` is the segment's first encoder frame in
+    the stream; `rule` what ended it, None at the stream's end.
     """
 
     nbest: Nbest

@@ -25,6 +25,8 @@ def cut_in_pauses(
     between such a token and the one before, where the gap is longest. With `loudness` (frames,), natural logs of
     energy, it lies where the gap is quietest: the hypothesis may have left out words there.
     """
+    if frames <= most:
+        return [(0, frames)]
     smooth = None if loudness is None else _smoothed(loudness)
     gaps = [
         (times[index] - times[index - 1], _place(times[index - 1], times[index], smooth))
